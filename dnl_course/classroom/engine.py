@@ -1,0 +1,183 @@
+"""``check`` and ``hint``: what a learner calls; neither ever raises in their hands."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import log, registry, source
+from .judge import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict, judge, probes_of, whole_answer
+from .probe import observe
+from .report import Result, _code, result
+from .task import Exercise, Task
+
+SEED = 0  # in a notebook the same inputs every time, so that a learner can compare; a grader draws fresh ones
+
+
+def check(task_id: str, function: Any = None, *, seed: int = SEED) -> Result:
+    """Check one task and name the mistake.
+
+    Parameters
+    ----------
+    task_id : str
+        For example ``"01.1"``.
+    function : callable
+        Your function: the function itself, not its result.
+    seed : int
+        Draws the inputs it is called with.
+
+    Returns
+    -------
+    Result
+        Shows itself in a notebook; ``bool(result)`` tells whether the task is solved.
+
+    Raises
+    ------
+    AssertionError
+        Only under nbgrader, which reads marks from exceptions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def patch_distance(image, i, j, patch_size):
+    ...     r = patch_size // 2
+    ...     a, b = (image[y - r : y + r + 1, x - r : x + r + 1] for y, x in (i, j))
+    ...     return ((a - b) ** 2).sum()
+    >>> print(check("01.1", patch_distance).mistake)
+    sum
+    """
+    start = time.perf_counter()
+    try:
+        task = registry.task(task_id)
+    except LookupError as error:
+        return Result(str(task_id), "", WRONG, str(error.args[0]), mistake="layer:no_task")
+    try:
+        verdict = examine(task, registry.exercise_of(task.id), function, seed)
+    except KeyboardInterrupt:
+        verdict = Verdict(WRONG, "Stopped by you before it ended.", mistake="layer:interrupted")
+    except Exception as error:  # noqa: BLE001  a fault of ours must not look like the learner's
+        verdict = Verdict(
+            WRONG, f"The check itself failed ({type(error).__name__}: {error}); this is not your mistake, please report it.",
+            mistake="layer:check_failed",
+        )  # fmt: skip
+    seconds = round(time.perf_counter() - start, 3)
+    log.append({"task": task.id, "verdict": verdict.status, "mistake": verdict.mistake, "seconds": seconds})
+    made = result(task, verdict, _pointer(task, verdict))
+    if "NBGRADER_EXECUTION" in os.environ and not made.passed:
+        raise AssertionError(str(made))
+    return made
+
+
+def examine(task: Task, exercise: Exercise, function: Any, seed: int) -> Verdict:
+    """Look at the function without running it, then probe and judge it."""
+    early = _not_a_candidate(task, exercise, function)
+    if early:
+        return early
+    recorded = registry.stub_fingerprints(exercise.number).get(task.id)
+    if source.is_stub(function, recorded):
+        return Verdict(NOT_ATTEMPTED, "")
+    name = source.refused(function, exercise.forbidden)
+    if name:
+        return whole_answer(name)
+    probes = probes_of(task, seed)
+    verdict = judge(task, exercise, seed, observe(function, probes, exercise.forbidden[1:] + exercise.answer_modules))
+    _blame_outside_data(function, verdict)
+    return verdict
+
+
+def _not_a_candidate(task: Task, exercise: Exercise, function: Any) -> Verdict | None:
+    call = f'check("{task.id}", {task.function})'
+    if function is None:
+        return Verdict(WRONG, f"There is no function to check: call `{call}`.", mistake="layer:callable")
+    if not callable(function):
+        return Verdict(
+            WRONG, f"You passed a {type(function).__name__}, not a function: call `{call}`, without calling {task.function} first.",
+            mistake="layer:callable",
+        )  # fmt: skip
+    name = getattr(function, "__name__", "")
+    for other in exercise.tasks:
+        if name == other.function and other.id != task.id:
+            return Verdict(
+                WRONG, f"You passed `{name}`, the function of task {other.id}; task {task.id} checks `{task.function}`.",
+                mistake="layer:other_task",
+            )  # fmt: skip
+    return None
+
+
+def _blame_outside_data(function: Callable, verdict: Verdict) -> None:
+    """Say it when a function reads the notebook's arrays instead of its arguments."""
+    data = source.outside_data(function)
+    if not data:
+        return
+    unused = source.unused_parameters(function)
+    names, its = ", ".join(f"`{n}`" for n in data), ", ".join(f"`{n}`" for n in unused)
+    if verdict.status != PASSED and unused and verdict.mistake.startswith(("layer:", "general:")):
+        verdict.sentence = f"Your function reads {names} from the notebook and never its argument {its}: use the argument."
+        verdict.mistake = "layer:outside_data"
+    else:
+        verdict.notes.append(f"your function reads {names} from the notebook, not from its arguments.")
+
+
+def _pointer(task: Task, verdict: Verdict) -> str:
+    if verdict.status == PASSED or verdict.status == REFUSED:
+        return ""
+    if verdict.status == NOT_ATTEMPTED:
+        return f"Write `{task.function}` in the cell above, run it, then run this cell again."
+    number = log.hints_read(task.id) + 1
+    if number > len(task.hints):
+        return f'Look at the hints again: `hint("{task.id}", 1)`.'
+    return f'Stuck? `hint("{task.id}")` shows hint {number} of {len(task.hints)}.'
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One hint of a task."""
+
+    task: str
+    number: int
+    of: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"Hint {self.number} of {self.of} for {self.task}: {self.text}" if self.of else self.text
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<div class='dnl-hint' style='border-left:4px solid #f9a825;padding:.3em .8em'>{_code(str(self))}</div>"
+
+
+def hint(task_id: str, number: int | None = None) -> Hint:
+    """Show the next hint of a task; each is stronger than the one before.
+
+    Parameters
+    ----------
+    task_id : str
+        For example ``"01.2"``.
+    number : {1, 2, 3}, optional
+        A certain hint; without it the next one that was not shown yet.
+
+    Examples
+    --------
+    >>> hint("01.2", 1).of
+    3
+    """
+    try:
+        task = registry.task(task_id)
+    except LookupError as error:
+        return Hint(str(task_id), 0, 0, str(error.args[0]))
+    count = len(task.hints)
+    if number is None:
+        shown = max(log.hints_read(task.id), _shown.get(task.id, 0))
+        number = min(shown + 1, count)
+    if not isinstance(number, int) or not 1 <= number <= count:
+        return Hint(task.id, 0, 0, f"task {task.id} has hints 1 to {count}, not {number!r}.")
+    _shown[task.id] = max(_shown.get(task.id, 0), number)
+    log.append({"task": task.id, "hint": number})
+    return Hint(task.id, number, count, task.hints[number - 1])
+
+
+_shown: dict[str, int] = {}  # where nothing is recorded, hints still go on from one to the next

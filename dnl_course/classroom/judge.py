@@ -1,0 +1,259 @@
+"""The judge: given a task, the arguments and what was observed, decide; it never touches the learner's function.
+
+Layers, stopping at the first that fails: it ran → shape → dtype and finite → inputs not modified → invariants →
+values → limits. As soon as one fails, the recogniser is asked for a named mistake before that layer's own sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .probe import Observation
+from .recognise import all_close, recognise
+from .task import Exercise, Inputs, Probe, Task
+
+DOUBLE, SINGLE = 1e-7, 1e-4  # relative tolerances for float64 and float32 answers
+PASSED, WRONG, NOT_ATTEMPTED, REFUSED = "passed", "wrong", "not attempted", "refused"
+
+
+@dataclass
+class Verdict:
+    """What the judge says.
+
+    Attributes
+    ----------
+    status : {"passed", "wrong", "not attempted", "refused"}
+    sentence : str
+        One sentence for the learner.
+    mistake : str
+        Id of the named mistake, of the limit or of the layer; empty when passed.
+    notes : list of str
+        Remarks on a right answer, or side remarks on a wrong one.
+    inputs, yours, expected : the smallest failing example, where there is one.
+    printed : str
+        What the function printed on it.
+    """
+
+    status: str
+    sentence: str
+    mistake: str = ""
+    notes: list[str] = field(default_factory=list)
+    inputs: Inputs | None = None
+    yours: list[np.ndarray] | None = None
+    expected: tuple[np.ndarray, ...] | None = None
+    printed: str = ""
+
+
+def probes_of(task: Task, seed: int) -> list[Probe]:
+    """Return the probes of a task for one seed; probe side and judge side draw the same ones."""
+    return task.probes(np.random.default_rng([seed, *map(ord, task.id)]))
+
+
+_banks: dict[tuple[str, int], dict] = {}
+
+
+def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Observation]) -> Verdict:
+    """Decide on what was observed.
+
+    Parameters
+    ----------
+    task, exercise : Task, Exercise
+    seed : int
+        The one that the probes were drawn with.
+    observations : sequence of Observation
+        One per probe, in order.
+
+    Returns
+    -------
+    Verdict
+    """
+    pairs = list(zip(probes_of(task, seed), observations, strict=True))
+    plain = [(p.inputs, o) for p, o in pairs if p.measure is None]
+    inputs, seen = [i for i, _ in plain], [_one_number(task, o) for _, o in plain]
+
+    halted = _not_implemented(seen) or _answer_module(exercise, seen)
+    if halted:
+        return halted
+
+    single = any("float32" in (o.dtypes or []) for o in seen)
+    tolerance = SINGLE if single else DOUBLE
+    notes = ["computed in single precision (float32): judged to 1e-4."] if single else []
+
+    failure = _first_failure(task, inputs, seen, tolerance)
+    if failure is None:
+        verdict = _limits(task, pairs) or Verdict(PASSED, "")
+        verdict.notes += notes
+        return verdict
+
+    number, layer, sentence = failure
+    for other in task.also_right:
+        right = [task.expected(i, **other.switches) for i in inputs]
+        if all(o.values is not None and all_close(o.values, r, tolerance) for o, r in zip(seen, right)):
+            changed = next((n for o in seen for n in o.changed), None)
+            if changed:
+                return Verdict(WRONG, _MODIFIED.format(names=f"`{changed}`"), mistake="layer:modified")
+            return _limits(task, pairs) or Verdict(PASSED, "", notes=[*notes, other.note])
+
+    if layer == "modified":
+        named = None  # right values: nothing to recognise
+    else:
+        named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}))
+    return Verdict(
+        WRONG,
+        named.sentence if named else sentence,
+        mistake=named.id if named else f"layer:{layer}",
+        notes=notes if layer == "values" else [],
+        inputs=inputs[number],
+        yours=seen[number].values if not seen[number].error else None,
+        expected=task.expected(inputs[number]),
+        printed=seen[number].printed,
+    )
+
+
+def _one_number(task: Task, o: Observation) -> Observation:
+    """Read an array of one element as a number where the task asks for a number."""
+    if o.values is None or len(o.values) != len(task.outputs):
+        return o
+    wanted = [letters for _, letters in task.outputs]
+    values = [v.reshape(()) if w == "" and v.size == 1 else v for v, w in zip(o.values, wanted)]
+    return replace(o, values=values)
+
+
+def _not_implemented(seen: Sequence[Observation]) -> Verdict | None:
+    if any(o.error == "NotImplementedError" for o in seen):
+        return Verdict(
+            WRONG, "Your function still raises NotImplementedError: delete the line `raise NotImplementedError()`.",
+            mistake="layer:still_raises",
+        )
+    return None
+
+
+def _answer_module(exercise: Exercise, seen: Sequence[Observation]) -> Verdict | None:
+    for o in seen:
+        if o.error in ("ModuleNotFoundError", "ImportError"):
+            for prefix in exercise.forbidden:
+                if prefix in o.message:
+                    return whole_answer(prefix)
+    return None
+
+
+def whole_answer(name: str) -> Verdict:
+    """Return the refusal of a library call that is the whole task (rule R5)."""
+    package = "the package's own answer" if name.startswith("dnl_course") else "a whole answer from a library"
+    return Verdict(REFUSED, f"`{name}` is {package}: write the lines yourself.", mistake="layer:whole_answer")
+
+
+def _first_failure(task, inputs, seen, tolerance) -> tuple[int, str, str] | None:
+    """Return (number of the smallest failing probe, layer, its sentence) of the first layer that fails."""
+    expected = [task.expected(i) for i in inputs]
+    for layer, look in _LAYERS:
+        for number, (given, right, o) in enumerate(zip(inputs, expected, seen)):
+            sentence = look(task, given, right, o, tolerance)
+            if sentence:
+                return number, layer, sentence
+    return None
+
+
+def _ran(task, given, right, o, tolerance):
+    if o.error == "NameError":
+        return f"{o.message[0].upper()}{o.message[1:]} (line `{o.where}`): is it misspelt, or in a cell that was not run or was deleted?"
+    if o.error == "TypeError" and "positional argument" in o.message:
+        return f"The task calls `{task.function}({', '.join(task.parameters)})`; yours cannot be called so: {o.message}."
+    if o.error:
+        return f"Your function raises {o.error}: {o.message or 'no message'} (line `{o.where}`)."
+    return None
+
+
+def _returned(task, given, right, o, tolerance):
+    if o.kind == "NoneType":
+        return "Nothing is returned: is a `return` missing?"
+    if o.values is None:
+        return f"Your function returns a {o.kind}; expected {_wanted(task)}."
+    if len(o.values) != len(task.outputs):
+        return f"Your function returns {len(o.values)} array(s); expected {_wanted(task)}, in this order."
+    return None
+
+
+def _wanted(task) -> str:
+    wanted = [f"`{name}` {letters}" if letters else f"one number, the {name}" for name, letters in task.outputs]
+    return " and ".join(wanted)
+
+
+def _shape(task, given, right, o, tolerance):
+    for (name, letters), mine, r in zip(task.outputs, o.values, right):
+        if mine.shape != r.shape:
+            if r.ndim == 0:
+                return f"Your answer has shape {mine.shape}; expected one number."
+            return f"`{name}` has shape {mine.shape}; expected {r.shape}, that is {letters}."
+    return None
+
+
+def _numbers(task, given, right, o, tolerance):
+    for (name, _), dtype, mine, r in zip(task.outputs, o.dtypes, o.values, right):
+        if np.dtype(dtype).kind == "c" or dtype == "float16" or dtype == "bool":
+            return f"`{name}` has dtype {dtype}; expected float64 (float32 is accepted)."
+        if np.dtype(dtype).kind in "iu" and not np.array_equal(mine, r):
+            return f"`{name}` consists of whole numbers ({dtype}): the decimals were lost on the way."
+        bad = int((~np.isfinite(mine)).sum())
+        if bad and np.isfinite(r).all():
+            word = "NaN" if np.isnan(mine).any() else "infinite"
+            return f"{bad} of {mine.size} numbers of `{name}` are {word}; all must be finite."
+    return None
+
+
+def _unchanged(task, given, right, o, tolerance):
+    if o.changed and all_close(o.values, right, tolerance):
+        return _MODIFIED.format(names=" and ".join(f"`{n}`" for n in o.changed))
+    return None
+
+
+_MODIFIED = "The values are right, but your function changes its argument {names}: work on a copy."
+
+
+def _invariants(task, given, right, o, tolerance):
+    for holds in task.invariants:
+        sentence = holds(given, o.values)
+        if sentence:
+            return sentence
+    return None
+
+
+def _values(task, given, right, o, tolerance):
+    mine = o.values
+    if all_close(mine, right, tolerance):
+        return None
+    own = task.explain(given, mine, right) if task.explain else None
+    if own:
+        return own
+    if len(right) == 1 and right[0].ndim == 0:
+        return f"The number is not right: yours {float(mine[0]):.6g}, expected {float(right[0]):.6g}."
+    worst = max(float(np.abs(m - r).max()) for m, r in zip(mine, right))
+    return f"The values are not right: the largest difference from the expected ones is {worst:.4g}."
+
+
+_LAYERS = (
+    ("ran", _ran), ("returned", _returned), ("shape", _shape), ("numbers", _numbers), ("modified", _unchanged),
+    ("invariant", _invariants), ("values", _values),
+)  # fmt: skip
+
+
+def _limits(task: Task, pairs) -> Verdict | None:
+    for limit in task.limits:
+        counted = _counted(limit.measure, [(p, o) for p, o in pairs if p.measure == limit.measure])
+        if counted > limit.allowed:
+            return Verdict(WRONG, limit.sentence.format(counted=counted, allowed=limit.allowed), mistake=limit.id)
+    return None
+
+
+def _counted(measure: str, pairs) -> float:
+    if measure == "memory":
+        return max(o.counted / _first_array(p).nbytes for p, o in pairs)
+    (_, first), *_, (_, last) = pairs
+    return last.counted / max(first.counted, 1.0)
+
+
+def _first_array(probe: Probe) -> np.ndarray:
+    return next(v for v in probe.inputs.values() if isinstance(v, np.ndarray))

@@ -1,0 +1,182 @@
+"""Name the mistake: which known wrong answer, or which general pattern, explains everything that was observed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .probe import Observation
+from .task import Inputs, Mistake, Task
+
+Values = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A mistake that explains all probes: its id (pairs joined by ``+``) and one sentence."""
+
+    id: str
+    sentence: str
+
+
+def close(yours: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
+    """Compare shape and values, NaN and infinity included, relative to the largest expected number."""
+    if yours.shape != expected.shape:
+        return False
+    finite = np.isfinite(expected)
+    if not np.array_equal(finite, np.isfinite(yours)):
+        return False
+    if not np.array_equal(np.isnan(expected), np.isnan(yours)):
+        return False
+    if not np.array_equal(expected[~finite & ~np.isnan(expected)], yours[~finite & ~np.isnan(expected)]):
+        return False
+    scale = np.abs(expected[finite]).max(initial=0.0)
+    return bool(np.abs(yours[finite] - expected[finite]).max(initial=0.0) <= tolerance * max(scale, 1e-12))
+
+
+def all_close(yours: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float) -> bool:
+    """Compare a tuple of outputs."""
+    return len(yours) == len(expected) and all(close(y, e, tolerance) for y, e in zip(yours, expected))
+
+
+def recognise(
+    task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], tolerance: float, bank: dict | None = None
+) -> Named | None:
+    """Return the first known mistake that explains **all** probes: singles, then pairs, then general patterns.
+
+    Parameters
+    ----------
+    task : Task
+    inputs, seen : sequences of equal length
+        The probes' arguments and what the learner's function did with them.
+    tolerance : float
+        Relative; larger for single-precision answers.
+    bank : dict, optional
+        Remembers what the mistakes give on these inputs, for the next call with the same ones.
+    """
+    bank = {} if bank is None else bank
+    by_size = sorted(range(len(inputs)), key=lambda n: _size(inputs[n]))  # the cheapest probe rules most out
+
+    def explains(switches: Mapping[str, Any]) -> bool:
+        return all(_explains(task, switches, n, inputs[n], seen[n], tolerance, bank) for n in by_size)
+
+    for mistake in task.mistakes:
+        if any(explains(switches) for switches in mistake.variants):
+            return Named(mistake.id, mistake.sentence)
+    for one, other in itertools.combinations(task.mistakes, 2):
+        for first, second in itertools.product(one.variants, other.variants):
+            if not set(first) & set(second) and explains({**first, **second}):
+                return Named(f"{one.id}+{other.id}", f"Two things. First: {_lower(one)} Second: {_lower(other)}")
+    return general(task, inputs, seen, tolerance)
+
+
+def _lower(mistake: Mistake) -> str:
+    first = mistake.sentence.split(" ", 1)[0]
+    return mistake.sentence if first.isupper() else mistake.sentence[0].lower() + mistake.sentence[1:]
+
+
+def _size(inputs: Inputs) -> int:
+    return sum(np.size(v) for v in inputs.values())
+
+
+def _explains(task, switches, n, inputs, seen, tolerance, bank) -> bool:
+    key = (n, tuple(sorted((k, repr(v)) for k, v in switches.items())))
+    if key not in bank:
+        try:
+            with np.errstate(all="ignore"):
+                bank[key] = task.expected(inputs, **switches)
+        except Exception as error:  # noqa: BLE001  this mistake raises: so does the learner's function
+            bank[key] = type(error).__name__
+    predicted = bank[key]
+    if isinstance(predicted, str):
+        return seen.error == predicted
+    return not seen.error and seen.values is not None and all_close(seen.values, predicted, tolerance)
+
+
+def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], tolerance: float) -> Named | None:
+    """Return a pattern that needs no bank: a factor, a shift, a sign, a transposition, only the border wrong."""
+    if any(s.error or s.values is None for s in seen):
+        return None
+    expected = [task.expected(i) for i in inputs]
+    if any(len(s.values) != len(e) for s, e in zip(seen, expected)):
+        return None
+    for position, (name, _) in enumerate(task.outputs):
+        others = [p for p in range(len(task.outputs)) if p != position]
+        if not all(close(s.values[p], e[p], tolerance) for s, e in zip(seen, expected) for p in others):
+            continue
+        yours, right = [s.values[position] for s in seen], [e[position] for e in expected]
+        subject = "your answer" if len(task.outputs) == 1 else f"`{name}`"
+        for found in _patterns(yours, right, inputs, tolerance):
+            return Named(f"general:{found[0]}", f"{subject[0].upper()}{subject[1:]} {found[1]}")
+    return None
+
+
+def _patterns(yours, right, inputs, tolerance) -> Iterator[tuple[str, str]]:
+    if all(y.ndim == 2 and close(y.T, r, tolerance) for y, r in zip(yours, right)) and any(
+        not close(y, y.T, tolerance) for y in yours if y.ndim == 2
+    ):
+        yield "transposed", "is the right one transposed: rows and columns have changed places."
+    if any(y.shape != r.shape for y, r in zip(yours, right)):
+        return
+    if all(close(-y, r, tolerance) for y, r in zip(yours, right)):
+        yield "negated", "is the right one with the opposite sign."
+    factors = [_factor(y, r) for y, r in zip(yours, right)]
+    if all(close(y, c * r, tolerance) for y, c, r in zip(yours, factors, right)):
+        sentence = _factor_sentence(factors, inputs, single=any(r.size == 1 for r in right))
+        if sentence:
+            yield "factor", sentence
+    shifts = [float(np.mean(y - r)) for y, r in zip(yours, right)]
+    if all(r.size > 1 for r in right) and all(close(y, r + c, tolerance) for y, c, r in zip(yours, shifts, right)):
+        constant = np.ptp(shifts) <= 1e-6 * max(abs(shifts[0]), 1e-12)
+        amount = f"{shifts[0]:+.4g}" if constant else "a constant that changes with the input"
+        yield "shift", f"is the right one plus the same number everywhere ({amount})."
+    if all(r.ndim == 3 and len(r) > 1 and close(y[:1], r[:1], tolerance) for y, r in zip(yours, right)):
+        yield "first_of_batch", "is right for the first element of the batch only."
+    margins = [_wrong_margin(y, r, tolerance) for y, r in zip(yours, right)]
+    if all(m is not None for m in margins):
+        yield "border", f"is right inside and wrong in the outer {max(margins)} rows and columns: look at the border."
+
+
+def _factor(yours: np.ndarray, right: np.ndarray) -> float:
+    return float(np.vdot(right, yours) / max(np.vdot(right, right), 1e-300))
+
+
+def _factor_sentence(factors: list[float], inputs: Sequence[Inputs], single: bool) -> str:
+    if np.ptp(factors) <= 1e-6 * abs(factors[0]):
+        return f"is {factors[0]:.4g} times the right one, on every input."
+    for label, sizes in _sizes(inputs).items():
+        for power, written in ((1, f"{label} times"), (2, f"{label}² times"), (-1, f"1/{label} of"), (-2, f"1/{label}² of")):
+            if np.allclose(factors, sizes**power, rtol=1e-6):
+                return f"is {written} the right one: a division or a multiplication by a size is missing or too many."
+    if single:
+        return ""  # one number is always some factor times another: that explains nothing
+    listed = ", ".join(f"{c:.4g}" for c in factors)
+    return f"is the right one times a factor that changes with the input ({listed})."
+
+
+def _sizes(inputs: Sequence[Inputs]) -> dict[str, np.ndarray]:
+    found: dict[str, list[float]] = {}
+    for given in inputs:
+        for name, value in given.items():
+            if isinstance(value, np.ndarray):
+                for axis, length in enumerate(value.shape):
+                    found.setdefault(f"{name}.shape[{axis}]", []).append(length)
+                found.setdefault(f"{name}.size", []).append(value.size)
+            elif isinstance(value, (int, float)) and value:
+                found.setdefault(name, []).append(value)
+                found.setdefault(f"(2·{name}+1)", []).append(2 * value + 1)
+    return {k: np.array(v, dtype=float) for k, v in found.items() if len(v) == len(inputs)}
+
+
+def _wrong_margin(yours: np.ndarray, right: np.ndarray, tolerance: float) -> int | None:
+    if right.ndim < 2 or min(right.shape[:2]) < 5:
+        return None
+    for margin in range(1, (min(right.shape[:2]) - 1) // 2 + 1):
+        inner = (slice(margin, -margin), slice(margin, -margin))
+        if close(yours[inner], right[inner], tolerance):
+            return margin
+    return None
