@@ -11,7 +11,7 @@ from typing import Any
 from . import log, registry, source
 from .judge import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict, judge, probes_of, whole_answer
 from .probe import observe
-from .report import Result, _code, result
+from .report import Result, as_html, result
 from .task import Exercise, Task
 
 SEED = 0  # in a notebook the same inputs every time, so that a learner can compare; a grader draws fresh ones
@@ -133,24 +133,21 @@ def _pointer(task: Task, verdict: Verdict) -> str:
 
 
 @dataclass(frozen=True)
-class Hint:
-    """One hint of a task."""
+class Notice:
+    """A line for the learner: a hint, or what was done."""
 
-    task: str
-    number: int
-    of: int
     text: str
 
     def __str__(self) -> str:
-        return f"Hint {self.number} of {self.of} for {self.task}: {self.text}" if self.of else self.text
+        return self.text.replace("`", "")
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<div class='dnl-hint' style='border-left:4px solid #f9a825;padding:.3em .8em'>{_code(str(self))}</div>"
+        return f"<div class='dnl-notice' style='border-left:4px solid #f9a825;padding:.3em .8em'>{as_html(self.text)}</div>"
 
 
-def hint(task_id: str, number: int | None = None) -> Hint:
+def hint(task_id: str, number: int | None = None) -> Notice:
     """Show the next hint of a task; each is stronger than the one before.
 
     Parameters
@@ -162,22 +159,70 @@ def hint(task_id: str, number: int | None = None) -> Hint:
 
     Examples
     --------
-    >>> hint("01.2", 1).of
-    3
+    >>> hint("01.2", 1)
+    Hint 1 of 3 for 01.2: Two steps: an exponential that falls with the distance, then a division that makes the sum 1.
     """
     try:
         task = registry.task(task_id)
     except LookupError as error:
-        return Hint(str(task_id), 0, 0, str(error.args[0]))
+        return Notice(str(error.args[0]))
     count = len(task.hints)
     if number is None:
         shown = max(log.hints_read(task.id), _shown.get(task.id, 0))
         number = min(shown + 1, count)
     if not isinstance(number, int) or not 1 <= number <= count:
-        return Hint(task.id, 0, 0, f"task {task.id} has hints 1 to {count}, not {number!r}.")
+        return Notice(f"Task {task.id} has hints 1 to {count}, not {number!r}.")
     _shown[task.id] = max(_shown.get(task.id, 0), number)
     log.append({"task": task.id, "hint": number})
-    return Hint(task.id, number, count, task.hints[number - 1])
+    return Notice(f"Hint {number} of {count} for {task.id}: {task.hints[number - 1]}")
 
 
 _shown: dict[str, int] = {}  # where nothing is recorded, hints still go on from one to the next
+
+
+def solved(**functions: Callable) -> bool:
+    """Tell whether the functions, given by name, all pass; if not, print which task is to be solved first.
+
+    Guards the last cell of an exercise, which puts the learner's functions together. Nothing is recorded.
+
+    Examples
+    --------
+    >>> def pixel_weights(distances, h): raise NotImplementedError()
+    >>> solved(pixel_weights=pixel_weights)
+    Solve 01.2 first: then this cell puts your functions to work.
+    False
+    """
+    tasks = {t.function: t for number in registry.exercises() for t in registry.exercise(number).tasks}
+    unknown = set(functions) - set(tasks)
+    if unknown:
+        print(f"There is no task for {', '.join(sorted(unknown))}.")
+        return False
+    wanted = [tasks[name] for name in functions]
+    try:
+        open_ = [t.id for t in wanted
+                 if examine(t, registry.exercise_of(t.id), functions[t.function], SEED).status != PASSED]  # fmt: skip
+    except Exception:  # noqa: BLE001  the check beside the task says what is wrong
+        open_ = [t.id for t in wanted]
+    if open_:
+        print(f"Solve {', '.join(open_)} first: then this cell puts your functions to work.")
+    return not open_
+
+
+def reset(number: str) -> Notice:
+    """Bring back the untouched exercise, or one task's cell; your version is kept in ``work/backups/``.
+
+    Parameters
+    ----------
+    number : str
+        An exercise such as ``"01"``, or a task such as ``"01.2"``.
+    """
+    from .. import copies
+
+    try:
+        backup = copies.reset(number)
+    except (ValueError, OSError) as error:
+        return Notice(f"Nothing was changed: {error}")
+    log.append({"task": str(number), "reset": True})
+    kept = f"{backup.parent.parent.name}/{backup.parent.name}/{backup.name}"
+    return Notice(f"{number} is as it was at the start. Your version is kept in `{kept}`. "
+                  "In JupyterLab: File → Reload Notebook from Disk.")  # fmt: skip

@@ -6,6 +6,7 @@ values → limits. As soon as one fails, the recogniser is asked for a named mis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -133,10 +134,9 @@ def _not_implemented(seen: Sequence[Observation]) -> Verdict | None:
 
 def _answer_module(exercise: Exercise, seen: Sequence[Observation]) -> Verdict | None:
     for o in seen:
-        if o.error in ("ModuleNotFoundError", "ImportError"):
-            for prefix in exercise.forbidden:
-                if prefix in o.message:
-                    return whole_answer(prefix)
+        halted = re.fullmatch(r"import of (\S+) halted; None in sys.modules", o.message)
+        if halted and halted[1].startswith(exercise.forbidden):
+            return whole_answer(halted[1])
     return None
 
 

@@ -120,7 +120,10 @@ def _patterns(yours, right, inputs, tolerance) -> Iterator[tuple[str, str]]:
         not close(y, y.T, tolerance) for y in yours if y.ndim == 2
     ):
         yield "transposed", "is the right one transposed: rows and columns have changed places."
-    if any(y.shape != r.shape for y, r in zip(yours, right)):
+    if any(y.shape != r.shape or y.dtype.kind == "c" or not np.isfinite(y).all() for y, r in zip(yours, right)):
+        return
+    if not any(y.any() for y in yours):
+        yield "zero", "is 0 everywhere, on every input."
         return
     if all(close(-y, r, tolerance) for y, r in zip(yours, right)):
         yield "negated", "is the right one with the opposite sign."

@@ -37,7 +37,7 @@ def exercise(number: str) -> Exercise:
     if number not in known:
         nearest = difflib.get_close_matches(str(number).zfill(2), known, n=1, cutoff=0.1)
         did_you_mean = f" Did you mean {nearest[0]}?" if nearest else ""
-        raise LookupError(f"there is no exercise {number!r}: the exercises are {', '.join(known)}.{did_you_mean}")
+        raise LookupError(f"There is no exercise {number!r}: the exercises are {', '.join(known)}.{did_you_mean}")
     return importlib.import_module(f"{__package__}.ex{number}.tasks").EXERCISE
 
 
@@ -61,7 +61,7 @@ def task(task_id: str) -> Task:
     near = [i for i in everything if i.startswith(number)] or list(everything)
     nearest = difflib.get_close_matches(str(task_id), everything, n=1, cutoff=0.5)
     did_you_mean = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise LookupError(f"there is no task {task_id!r}: the tasks are {', '.join(near)}.{did_you_mean}")
+    raise LookupError(f"There is no task {task_id!r}: the tasks are {', '.join(near)}.{did_you_mean}")
 
 
 def exercise_of(task_id: str) -> Exercise:

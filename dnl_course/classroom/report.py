@@ -75,9 +75,9 @@ class Result:
 
     def _repr_html_(self) -> str:
         colour = COLOURS[self.status]
-        head = f"<b style='color:{colour}'>{MARKS[self.status]} {_code(f'{self.task} {self.title}'.strip())}: {self.status}</b>"
-        rows = [f"<div>{head}{'. ' + _code(self.sentence) if self.sentence else ''}</div>"]
-        rows += [f"<div style='opacity:.8'>Note: {_code(note)}</div>" for note in self.notes]
+        head = f"<b style='color:{colour}'>{MARKS[self.status]} {as_html(f'{self.task} {self.title}'.strip())}: {self.status}</b>"
+        rows = [f"<div>{head}{'. ' + as_html(self.sentence) if self.sentence else ''}</div>"]
+        rows += [f"<div style='opacity:.8'>Note: {as_html(note)}</div>" for note in self.notes]
         if self.picture:
             rows.append(f"<div>{self.picture}</div>")
         if self.example:
@@ -89,7 +89,7 @@ class Result:
             )  # fmt: skip
             rows.append(f"<details><summary>the smallest example that shows it</summary><table>{table}</table></details>")
         if self.pointer:
-            rows.append(f"<div style='opacity:.8'>{_code(self.pointer)}</div>")
+            rows.append(f"<div style='opacity:.8'>{as_html(self.pointer)}</div>")
         kind = self.status.replace(" ", "-")
         return (
             f"<div class='dnl-result dnl-{kind}' style='border-left:4px solid {colour};padding:.3em .8em;"
@@ -97,7 +97,7 @@ class Result:
         )
 
 
-def _code(text: str) -> str:
+def as_html(text: str) -> str:
     """Escape a sentence and set what stands between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 

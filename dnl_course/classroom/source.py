@@ -26,8 +26,8 @@ def unwrap(function: Any) -> types.FunctionType | None:
             function = function.__wrapped__
         elif isinstance(function, types.FunctionType):
             return function
-        elif callable(function) and isinstance(getattr(type(function), "__call__", None), types.FunctionType):
-            function = type(function).__call__
+        elif isinstance(vars(type(function)).get("__call__"), types.FunctionType):
+            function = vars(type(function))["__call__"]
         else:
             return None
     return None
@@ -138,7 +138,7 @@ def _reads(code: types.CodeType, outside: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def refused(function: Callable, prefixes: tuple[str, ...]) -> str | None:
-    """Return the name of the first whole answer that a function calls (rule R5), or None.
+    """Return the full name of the first whole answer that a function is or calls (rule R5), or None.
 
     Examples
     --------
@@ -147,10 +147,13 @@ def refused(function: Callable, prefixes: tuple[str, ...]) -> str | None:
     >>> refused(mine, ("skimage.restoration",))
     'skimage.restoration'
     """
-    for name, value in [(getattr(function, "__name__", "?"), function), *uses(function)]:
-        home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    plain = unwrap(function)
+    itself = [(getattr(f, "__name__", type(f).__name__), f) for f in (function, plain) if f is not None]
+    for name, value in [*itself, *uses(function)]:
+        is_module = isinstance(value, types.ModuleType)
+        home = value.__name__ if is_module else getattr(value, "__module__", None)
         if isinstance(home, str) and any(home == p or home.startswith(p + ".") for p in prefixes):
-            return name
+            return home if is_module else f"{home}.{name.rpartition('.')[2]}"
     return None
 
 

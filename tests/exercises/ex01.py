@@ -273,7 +273,7 @@ MEANS_WRONG = {
 # ---------------------------------------------------------------- 01.5
 def _terms(patches, h, pair=2.0, own=-1.0):
     """Entry by entry."""
-    n, size = patches.shape
+    size = patches.shape[1]
     pairwise = np.array([[pair * float(np.dot(a, b)) for b in patches] for a in patches]) / (size * h**2)
     unary = np.array([own * float(np.dot(b, b)) for b in patches]) / (size * h**2)
     return pairwise, unary

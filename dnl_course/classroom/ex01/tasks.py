@@ -166,15 +166,17 @@ def _same_weights(given, values, expected):
     mine, right = (softmax(pairwise + unary) for pairwise, unary in (values, expected))
     if np.allclose(mine, right, rtol=1e-6):
         return (
-            "Together your two parts give the right weights, but they are split differently: what contains both "
-            "P_i and P_j belongs to the pair, what contains P_j alone to j, what contains P_i alone is dropped."
-        )
-    return None
-
-
-TASKS = (
-    Task(
-        id="01.1",
+            (
+                "Together your two parts give the right weights, but they are split differently: what contains both "
+                "P_i and P_j belongs to the pair, what contains P_j alone to j, what contains P_i alone is dropped."
+            )
+        return None
+    
+    
+    TASKS = (
+        Task(
+            id="01.1"
+            ),
         title="how different are two patches?",
         minutes=8,
         difficulty=1,
@@ -186,8 +188,10 @@ TASKS = (
         mistakes=mistakes.PATCH_DISTANCE,
         hints=(
             "Cut both patches out of the image, half a patch to each side of the pixel, then compare them entry by entry.",
-            "With `r = patch_size // 2`, the rows of a patch are `row - r` to `row + r`, both included: a slice needs "
-            "`row + r + 1` as its end.",
+            (
+                "With `r = patch_size // 2`, the rows of a patch are `row - r` to `row + r`, both included: a slice needs "
+                "`row + r + 1` as its end."
+            ),
             "`a = image[i[0] - r : i[0] + r + 1, i[1] - r : i[1] + r + 1]`, the same for `b`; return the mean of `(a - b) ** 2`.",
         ),
     ),
@@ -235,13 +239,19 @@ TASKS = (
         mistakes=mistakes.NL_MEANS_VECTORISED,
         limits=mistakes.NL_MEANS_LIMITS,
         hints=(
-            "Turn the loops round: for one shift (dy, dx), the distance of *every* pixel to its shifted neighbour is one "
-            "array expression.",
-            "The stub's `padded` has t + r extra pixels on each side. Cut two pieces of size (rows + 2r, columns + 2r) out of "
-            "it, one in the middle and one shifted by (dy, dx); `box_mean` of their squared difference is the distance of "
-            "every pixel.",
-            "Keep two arrays of zeros: add `weight` to one and `weight * shifted[r : r + rows, r : r + columns]` to the other, "
-            "for all (2t+1)² shifts; at the end divide the second by the first.",
+            (
+                "Turn the loops round: for one shift (dy, dx), the distance of *every* pixel to its shifted neighbour is one "
+                "array expression."
+            ),
+            (
+                "The stub's `padded` has t + r extra pixels on each side. Cut two pieces of size (rows + 2r, columns + 2r) out of "
+                "it, one in the middle and one shifted by (dy, dx); `box_mean` of their squared difference is the distance of "
+                "every pixel."
+            ),
+            (
+                "Keep two arrays of zeros: add `weight` to one and `weight * shifted[r : r + rows, r : r + columns]` to the other, "
+                "for all (2t+1)² shifts; at the end divide the second by the first."
+            ),
         ),
     ),
     Task(
@@ -263,10 +273,14 @@ TASKS = (
         explain=_same_weights,
         hints=(
             "Write |P_i − P_j|² out as three terms. Which of them contain j?",
-            "|P_i|² is the same for all j, and softmax over j ignores what is the same for all j. Two terms remain; do not "
-            "forget the minus sign, the mean over the patch (1/P) and h².",
-            "With `scale = patches.shape[1] * h**2`: the pair `2 * patches @ patches.T / scale`, and for j alone "
-            "`-(patches**2).sum(axis=1) / scale`.",
+            (
+                "|P_i|² is the same for all j, and softmax over j ignores what is the same for all j. Two terms remain; do not "
+                "forget the minus sign, the mean over the patch (1/P) and h²."
+            ),
+            (
+                "With `scale = patches.shape[1] * h**2`: the pair `2 * patches @ patches.T / scale`, and for j alone "
+                "`-(patches**2).sum(axis=1) / scale`."
+            ),
         ),
     ),
 )
