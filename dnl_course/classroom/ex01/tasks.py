@@ -166,17 +166,15 @@ def _same_weights(given, values, expected):
     mine, right = (softmax(pairwise + unary) for pairwise, unary in (values, expected))
     if np.allclose(mine, right, rtol=1e-6):
         return (
-            (
-                "Together your two parts give the right weights, but they are split differently: what contains both "
-                "P_i and P_j belongs to the pair, what contains P_j alone to j, what contains P_i alone is dropped."
-            )
-        return None
-    
-    
-    TASKS = (
-        Task(
-            id="01.1"
-            ),
+            "Together your two parts give the right weights, but they are split differently: what contains both "
+            "P_i and P_j belongs to the pair, what contains P_j alone to j, what contains P_i alone is dropped."
+        )
+    return None
+
+
+TASKS = (
+    Task(
+        id="01.1",
         title="how different are two patches?",
         minutes=8,
         difficulty=1,
