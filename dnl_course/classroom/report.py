@@ -111,7 +111,7 @@ def written(value: object) -> str:
     ('(3, 4)', '0.123457', 'array (40, 50), first entries 0, 0, 0, 0')
     """
     if isinstance(value, np.ndarray) and value.ndim:
-        if value.size <= 64:
+        if value.size <= 100:
             return np.array2string(value, precision=4, suppress_small=True, separator=", ", max_line_width=90)
         first = ", ".join(f"{v:.4g}" for v in value.ravel()[:4])
         return f"array {value.shape}, first entries {first}"
