@@ -168,16 +168,11 @@ def hint(task_id: str, number: int | None = None) -> Notice:
         return Notice(str(error.args[0]))
     count = len(task.hints)
     if number is None:
-        shown = max(log.hints_read(task.id), _shown.get(task.id, 0))
-        number = min(shown + 1, count)
+        number = min(log.hints_read(task.id) + 1, count)
     if not isinstance(number, int) or not 1 <= number <= count:
         return Notice(f"Task {task.id} has hints 1 to {count}, not {number!r}.")
-    _shown[task.id] = max(_shown.get(task.id, 0), number)
     log.append({"task": task.id, "hint": number})
     return Notice(f"Hint {number} of {count} for {task.id}: {task.hints[number - 1]}")
-
-
-_shown: dict[str, int] = {}  # where nothing is recorded, hints still go on from one to the next
 
 
 def solved(**functions: Callable) -> bool:

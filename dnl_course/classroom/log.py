@@ -24,9 +24,13 @@ def log_file() -> Path:
     return paths.work() / ".dnl" / "checks.jsonl"
 
 
+_session: list[dict] = []  # where nothing is written down, progress lasts as long as the kernel
+
+
 def append(line: dict) -> bool:
     """Append one line; return False, and lose nothing else, where that is not possible."""
     if not recording():
+        _session.append(line)
         return False
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
@@ -46,6 +50,8 @@ def lines() -> list[dict]:
     Each has ``task`` and ``time``, and either ``verdict``, ``mistake``, ``seconds`` (a check), ``hint`` (a hint
     that was read) or ``reset`` (true).
     """
+    if not recording():
+        return list(_session)
     try:
         text = log_file().read_text(encoding="utf-8", errors="replace")
     except OSError:
