@@ -1,0 +1,1 @@
+"""Pictures with known answers: `photographs` holds the photographs of the lessons and the noise that spoils them."""
