@@ -60,7 +60,7 @@ class Result:
         return self.passed
 
     def __str__(self) -> str:
-        head = f"{MARKS[self.status]} {self.task} {self.title}: {self.status}".replace("  ", " ")
+        head = f"{MARKS[self.status]} {f'{self.task} {self.title}'.strip()}: {self.status}"
         lines = [head if not self.sentence else f"{head}. {self.sentence}"]
         if self.example:
             lines += [f"  call      {self.example}", f"  yours     {self.yours}", f"  expected  {self.expected}"]
