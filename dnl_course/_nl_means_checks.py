@@ -98,8 +98,8 @@ def as_tensor(name: str, values, shapes: dict[int, str]) -> torch.Tensor:
         tensor = torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="), order="C", subok=False))
     elif values.requires_grad and torch.is_grad_enabled():
         raise ValueError(
-            f"{name} requires a gradient; allowed is a tensor that requires none, since the computation works in "
-            f"place. Use {name}.detach(), or call inside torch.no_grad()."
+            f"{name} requires a gradient; allowed is a tensor that requires none: no gradient is computed here. "
+            f"Use {name}.detach(), or call inside torch.no_grad()."
         ) from None
     else:
         tensor = values.detach()

@@ -119,7 +119,7 @@ def nl_means(x: torch.Tensor, h: float, sigma: float, p: int, t: int) -> torch.T
     H, W = x.shape[:2]
     m = t + p // 2
     threads = max(1, min(torch.get_num_threads(), H * W // THREAD)) if x.device.type == "cpu" else 1
-    rows = -(-H // max(threads, H * W // STRIP))
+    rows = max(-(-H // max(threads, H * W // STRIP)), 4 * m)  # a lower strip would work on its margins above all
     with torch.no_grad(), one_thread_per_operation(), ThreadPoolExecutor(threads) as pool:
         lowest, highest = x.aminmax()
         unit, h, sigma = in_units_of_h(h, sigma, float(torch.maximum(-lowest, highest)))

@@ -61,7 +61,9 @@ def test_averaging_down_by_any_factor_weighs_each_old_pixel_by_the_area_that_is_
     image = photograph("coffee", crop=(10, 20, 5, 7))
     down = photograph("coffee", crop=(10, 20, 5, 7), size=(3, 2))
     cover = [
-        np.array([[max(0, min((a + 1) * n / m, b + 1) - max(a * n / m, b)) for b in range(n)] for a in range(m)]) * m / n
+        np.array([[max(0, min((a + 1) * n / m, b + 1) - max(a * n / m, b)) for b in range(n)] for a in range(m)])
+        * m
+        / n
         for m, n in ((3, 5), (2, 7))
     ]  # (3, 5) and (2, 7), rows sum to 1
     assert np.allclose(down, cover[0] @ image @ cover[1].T, rtol=0, atol=1e-12)
@@ -102,10 +104,10 @@ def test_noise_is_gaussian_and_not_clipped():
 
 def test_noise_depends_on_its_seed_alone():
     image = photograph("camera", size=32)
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     first = add_noise(image, 0.2, seed=1)
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-    np.random.seed(3)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before)
+    np.random.seed(3)
     assert np.array_equal(add_noise(image, 0.2, seed=1), first)
     assert not np.array_equal(add_noise(image, 0.2, seed=2), first)
     assert np.allclose(add_noise(image, 0.4, seed=1) - image, 2 * (first - image), rtol=0, atol=1e-12)

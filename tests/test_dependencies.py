@@ -144,7 +144,7 @@ def imports(folder: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("folder, extras", [("dnl_course", ()), ("tests", ()), ("benchmarks", ("bench",))])
+@pytest.mark.parametrize("folder, extras", [("dnl_course", ()), ("tests", ("bench",)), ("benchmarks", ("bench",))])
 def test_every_import_is_a_declared_dependency(folder, extras):
     distributions = importlib.metadata.packages_distributions()
     allowed = set(declared(*(NOT_IN_THE_LOCK - set(extras))))

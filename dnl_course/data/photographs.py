@@ -40,9 +40,7 @@ CREDITS: dict[str, Credit] = {
         "no known copyright restrictions",
         "https://www.brooklynmuseum.org/opencollection/archives/image/51611",
     ),
-    "grass": Credit(
-        "Grass", "linolafett", "CC0 1.0", "https://www.deviantart.com/linolafett/art/Grass-01-434853879"
-    ),
+    "grass": Credit("Grass", "linolafett", "CC0 1.0", "https://www.deviantart.com/linolafett/art/Grass-01-434853879"),
     "gravel": Credit("Gravel", "CC0 Textures", "CC0 1.0", "https://cc0textures.com/view.php?tex=Gravel04"),
     "rocket": Credit(
         "Launch of DSCOVR on a Falcon 9",
@@ -54,7 +52,7 @@ CREDITS: dict[str, Credit] = {
         "Printed text", "Wikipedia", "no known copyright restrictions", "https://en.wikipedia.org/wiki/File:Corner.png"
     ),
 }
-"""Credit of each photograph, by name. Pictures whose terms scikit-image does not state ("moon", "page") are left out."""
+"""Credit of each photograph, by name. Those whose terms scikit-image does not state ("moon", "page") are left out."""
 
 
 def names() -> tuple[str, ...]:

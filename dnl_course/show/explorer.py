@@ -6,6 +6,7 @@ wherever no kernel is alive, it is the same figure as a picture with alt text. O
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -130,12 +131,11 @@ class Explorer:
     def alt(self) -> str:
         """What the figure shows, in words."""
         side = 2 * self.patch_distance + 1
-        text = (
-            f"Explorer of non-local means at row {self.pixel[0]}, column {self.pixel[1]}: the noisy photograph with its "
-            f"{side} by {side} window, the weight map, and the {self.patch_size} by {self.patch_size} patch. h = {self.h:.3g}. "
-            f"The average uses {self.effective:.0f} effective pixels of {side * side}."
+        return (
+            f"Explorer of non-local means at row {self.pixel[0]}, column {self.pixel[1]}: the noisy photograph with "
+            f"its {side} by {side} window, the weight map, and the {self.patch_size} by {self.patch_size} patch. "
+            f"h = {self.h:.3g}. The average uses {self.effective:.0f} effective pixels of {side * side}."
         )
-        return text
 
     def draw(self, fig: Any) -> Any:
         """Draw the explorer into an empty Matplotlib figure (`SIZE` suits it) and return the figure."""
@@ -178,10 +178,11 @@ class Explorer:
             try:
                 import ipywidgets
                 from IPython import get_ipython
-                from ipympl.backend_nbagg import Canvas, FigureManager
+
+                if getattr(get_ipython(), "kernel", None) is None:
+                    return None
+                Canvas, FigureManager = _ipympl()
             except ImportError:
-                return None
-            if getattr(get_ipython(), "kernel", None) is None:
                 return None
             self._widget = self._make(ipywidgets, Canvas, FigureManager)
         return self._widget
@@ -191,14 +192,22 @@ class Explorer:
 
         plots.use_style()
         self._figure = Figure(figsize=SIZE, dpi=DPI)
-        canvas = Canvas(self._figure)  # attached to this figure alone: all other figures stay as they were
-        FigureManager(canvas, 0)
+        with warnings.catch_warnings():  # ipympl 0.10 passes its toolbar's argument twice, and traitlets warns of it
+            warnings.simplefilter("ignore", DeprecationWarning)
+            canvas = Canvas(self._figure)  # attached to this figure alone: all other figures stay as they were
+            FigureManager(canvas, 0)
         canvas.toolbar_visible = canvas.header_visible = canvas.footer_visible = canvas.resizable = False
         wide = {"style": {"description_width": "9em"}, "layout": {"width": "28em"}, "continuous_update": False}
         limit = max(0.4, 2 * float(self.h))
         sliders = {
             "h": ipywidgets.FloatSlider(
-                value=self.h, min=0.01, max=limit, step=0.01, description="h (grey levels)", readout_format=".2f", **wide
+                value=self.h,
+                min=0.01,
+                max=limit,
+                step=0.01,
+                description="h (grey levels)",
+                readout_format=".2f",
+                **wide,
             ),
             "patch_size": ipywidgets.IntSlider(
                 value=self.patch_size, min=1, max=max(15, self.patch_size), step=2, description="patch size", **wide
@@ -229,6 +238,18 @@ class Explorer:
         if widget is not None:
             data[WIDGET_VIEW] = widget._repr_mimebundle_()[WIDGET_VIEW]
         return data, metadata
+
+
+def _ipympl() -> tuple[Any, Any]:
+    """Return ipympl's canvas and manager; importing them makes ipympl everybody's backend, which we take back."""
+    import matplotlib
+
+    before = matplotlib.get_backend()
+    from ipympl.backend_nbagg import Canvas, FigureManager
+
+    if matplotlib.get_backend() != before:
+        matplotlib.use(before)
+    return Canvas, FigureManager
 
 
 def _around(image: np.ndarray, pixel: tuple[int, int], radius: int) -> np.ndarray:
