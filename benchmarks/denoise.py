@@ -57,14 +57,14 @@ def _side_by_side(bench: Bench) -> None:
     runs = _implementations(noisy, bench.threads)
     seconds = bench.seconds("512 x 512", runs)
     rows = [
-        dict.fromkeys(("", "seconds", "fastest", "x fast_mode"))
-        | {"": "noisy photograph", "PSNR (dB)": _psnr(clean, noisy)}
+        dict.fromkeys(("implementation", "seconds", "fastest", "x fast_mode"))
+        | {"implementation": "noisy photograph", "PSNR (dB)": _psnr(clean, noisy)}
     ]
     for name, run in runs.items():
         peer_name = "skimage fast_mode, sigma given" if "sigma" in name else "skimage fast_mode"
         rows.append(
             {
-                "": name,
+                "implementation": name,
                 "seconds": seconds[name].median,
                 "fastest": seconds[name].fastest,
                 "x fast_mode": seconds[peer_name].median / seconds[name].median,
@@ -72,7 +72,7 @@ def _side_by_side(bench: Bench) -> None:
             }
         )
     if "OpenCV, 8 bits" not in runs:
-        rows.append({"": "OpenCV, 8 bits", "note": MISSING})
+        rows.append({"implementation": "OpenCV, 8 bits", "note": MISSING})
     settings = {
         "photograph": "camera 512 x 512 float32",
         "noise": NOISE,
@@ -132,12 +132,19 @@ def _memory(bench: Bench) -> None:
     for name in ("dnl_course, sigma given", "skimage fast_mode, sigma given", "OpenCV, 8 bits"):
         for side in (512, 1024, 2048):
             if name.startswith("OpenCV") and not peer("cv2"):
-                rows.append({"": name, "note": MISSING})
+                rows.append({"implementation": name, "note": MISSING})
                 break
             peak = bench.in_fresh_process("benchmarks.denoise", name, str(side), str(bench.threads))
             margin = WINDOW["patch_distance"] + WINDOW["patch_size"] // 2
             padded = 4 * (side + 2 * margin) ** 2
-            rows.append({"": name, "side (px)": side, "MiB": peak["bytes"] / 2**20, "copies": peak["bytes"] / padded})
+            rows.append(
+                {
+                    "implementation": name,
+                    "side (px)": side,
+                    "MiB": peak["bytes"] / 2**20,
+                    "copies": peak["bytes"] / padded,
+                }
+            )
     bench.table("Peak memory of a fresh process above what it held before; in copies of the padded float32 image", rows)
 
 

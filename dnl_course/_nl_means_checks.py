@@ -63,6 +63,16 @@ def odd(name: str, value) -> int:
     return value
 
 
+def settings(h, sigma, patch_size, patch_distance) -> tuple[float, float, int, int]:
+    """Check what `nl_means` and `nl_weights` share."""
+    return (
+        scalar("h", h, positive=True),
+        scalar("sigma", sigma, positive=False),
+        odd("patch_size", patch_size),
+        whole_number("patch_distance", patch_distance, at_least=0),
+    )
+
+
 def _dtype(name: str, values) -> None:
     dtype = str(values.dtype).removeprefix("torch.")
     if isinstance(values, np.ndarray):

@@ -105,7 +105,7 @@ def nl_means(image, *, h, sigma=0.0, patch_size=7, patch_distance=11):
     >>> bool(error(denoised) < error(noisy) / 3)
     True
     """
-    h, sigma, p, t = _settings(h, sigma, patch_size, patch_distance)
+    h, sigma, p, t = check.settings(h, sigma, patch_size, patch_distance)
     x = check.as_tensor("image", image, check.IMAGE)  # (H, W) or (H, W, C)
     return check.like(core.nl_means(x, h, sigma, p, t), image)
 
@@ -148,7 +148,7 @@ def nl_weights(image, pixel, *, h, sigma=0.0, patch_size=7, patch_distance=11, o
     >>> weights.shape, bool(np.isclose((weights * image).sum(), denoised[0, 3]))
     ((9, 12), True)
     """
-    h, sigma, p, t = _settings(h, sigma, patch_size, patch_distance)
+    h, sigma, p, t = check.settings(h, sigma, patch_size, patch_distance)
     x = check.as_tensor("image", image, check.IMAGE)
     H, W = x.shape[:2]
     row, column = check.position(pixel, H, W)
@@ -275,13 +275,3 @@ def nl_means_attention(image, *, h, sigma=0.0, patch_size=7, patch_distance=None
     check.small_enough(x.shape[0] * x.shape[1])
     pairwise_logits, unary_logits = nl_means_logits(extract_patches(x, patch_size=patch_size), h=h, centred=True)
     return check.like(torch.softmax(pairwise_logits + unary_logits, dim=-1), image)
-
-
-def _settings(h, sigma, patch_size, patch_distance) -> tuple[float, float, int, int]:
-    """Check what `nl_means` and `nl_weights` share."""
-    return (
-        check.scalar("h", h, positive=True),
-        check.scalar("sigma", sigma, positive=False),
-        check.odd("patch_size", patch_size),
-        check.whole_number("patch_distance", patch_distance, at_least=0),
-    )

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import log, registry, source
 from .judge import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict, judge, probes_of, whole_answer
 from .probe import observe
@@ -51,21 +53,23 @@ def check(task_id: str, function: Any = None, *, seed: int = SEED) -> Result:
     """
     start = time.perf_counter()
     try:
-        task = registry.task(task_id)
+        task = registry.task(str(task_id))
     except LookupError as error:
         return Result(str(task_id), "", WRONG, str(error.args[0]), mistake="layer:no_task")
     try:
         verdict = examine(task, registry.exercise_of(task.id), function, seed)
+        made = result(task, verdict, _pointer(task, verdict))
     except KeyboardInterrupt:
         verdict = Verdict(WRONG, "Stopped by you before it ended.", mistake="layer:interrupted")
+        made = result(task, verdict)
     except Exception as error:  # noqa: BLE001  a fault of ours must not look like the learner's
         verdict = Verdict(
             WRONG, f"The check itself failed ({type(error).__name__}: {error}); this is not your mistake, please report it.",
             mistake="layer:check_failed",
         )  # fmt: skip
+        made = result(task, verdict)
     seconds = round(time.perf_counter() - start, 3)
     log.append({"task": task.id, "verdict": verdict.status, "mistake": verdict.mistake, "seconds": seconds})
-    made = result(task, verdict, _pointer(task, verdict))
     if "NBGRADER_EXECUTION" in os.environ and not made.passed:
         raise AssertionError(str(made))
     return made
@@ -81,10 +85,11 @@ def examine(task: Task, exercise: Exercise, function: Any, seed: int) -> Verdict
         return Verdict(NOT_ATTEMPTED, "")
     name = source.refused(function, exercise.forbidden)
     if name:
-        return whole_answer(name)
+        return whole_answer(name, exercise)
     probes = probes_of(task, seed)
-    verdict = judge(task, exercise, seed, observe(function, probes, exercise.forbidden[1:] + exercise.answer_modules))
-    _blame_outside_data(function, verdict)
+    without = (*exercise.answer_modules, *exercise.refused)
+    verdict = judge(task, exercise, seed, observe(function, probes, without, len(task.outputs)))
+    _blame_outside_data(task, function, verdict)
     return verdict
 
 
@@ -107,12 +112,13 @@ def _not_a_candidate(task: Task, exercise: Exercise, function: Any) -> Verdict |
     return None
 
 
-def _blame_outside_data(function: Callable, verdict: Verdict) -> None:
+def _blame_outside_data(task: Task, function: Callable, verdict: Verdict) -> None:
     """Say it when a function reads the notebook's arrays instead of its arguments."""
     data = source.outside_data(function)
     if not data:
         return
-    unused = source.unused_parameters(function)
+    arrays = [isinstance(v, np.ndarray) for v in probes_of(task, SEED)[0].inputs.values()]
+    unused = [name for name, position in source.unused_parameters(function) if arrays[position : position + 1] == [True]]
     names, its = ", ".join(f"`{n}`" for n in data), ", ".join(f"`{n}`" for n in unused)
     if verdict.status != PASSED and unused and verdict.mistake.startswith(("layer:", "general:")):
         verdict.sentence = f"Your function reads {names} from the notebook and never its argument {its}: use the argument."
@@ -163,7 +169,7 @@ def hint(task_id: str, number: int | None = None) -> Notice:
     Hint 1 of 3 for 01.2: Two steps: an exponential that falls with the distance, then a division that makes the sum 1.
     """
     try:
-        task = registry.task(task_id)
+        task = registry.task(str(task_id))
     except LookupError as error:
         return Notice(str(error.args[0]))
     count = len(task.hints)
@@ -173,6 +179,20 @@ def hint(task_id: str, number: int | None = None) -> Notice:
         return Notice(f"Task {task.id} has hints 1 to {count}, not {number!r}.")
     log.append({"task": task.id, "hint": number})
     return Notice(f"Hint {number} of {count} for {task.id}: {task.hints[number - 1]}")
+
+
+def progress(exercise: str | None = None) -> log.Overview | Notice:
+    """Show the state of every task, or of one exercise's.
+
+    Parameters
+    ----------
+    exercise : str, optional
+        For example ``"01"``.
+    """
+    try:
+        return log.overview(None if exercise is None else str(exercise))
+    except LookupError as error:
+        return Notice(str(error.args[0]))
 
 
 def solved(**functions: Callable) -> bool:

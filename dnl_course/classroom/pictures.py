@@ -25,7 +25,8 @@ def side_by_side(yours: np.ndarray, expected: np.ndarray, name: str) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    finite = np.where(np.isfinite(yours), yours, 0.0)
+    limit = 1e6 * max(np.abs(expected).max(), 1.0)  # beyond it, a colour scale shows nothing
+    finite = np.clip(np.where(np.isfinite(yours), yours, 0.0), -limit, limit)
     difference = finite - expected
     figure = Figure(figsize=(6.6, 2.3), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import linecache
 import sys
+import sysconfig
 import traceback
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from .task import Probe
+
+GROWN = 1.5  # executed lines, from the first to the last probe that counts them; beyond it memory is not measured too
 
 
 @dataclass
@@ -36,8 +37,8 @@ class Observation:
         What came back as arrays, one per output; None where it was no array, number or tuple of them.
     dtypes : list of str
         Their original dtypes.
-    error, message, line, where : str, str, int, str
-        The exception's type, its text, and the learner's line it came from; empty without one.
+    error, message, line, where, raiser : str, str, int, str, str
+        The exception's type, its text, and the learner's line and function it came from; empty without one.
     changed : list of str
         Arguments that the call modified.
     counted : float or None
@@ -53,6 +54,7 @@ class Observation:
     message: str = ""
     line: int = 0
     where: str = ""
+    raiser: str = ""
     changed: tuple[str, ...] = ()
     counted: float | None = None
     printed: str = ""
@@ -81,13 +83,25 @@ class Observation:
 
 @contextlib.contextmanager
 def absent(modules: Sequence[str]) -> Iterator[None]:
-    """Make importing these modules (and what is inside them) fail while the block runs."""
+    """Make importing these modules (and what is inside them) fail while the block runs.
+
+    Only these names are put back: what a learner's function imports meanwhile has to stay imported.
+    """
     inside = [n for n in sys.modules if any(n.startswith(m + ".") for m in modules)]
-    with mock.patch.dict(sys.modules, {name: None for name in (*modules, *inside)}):  # None: "import halted"
+    before = {name: sys.modules.get(name) for name in (*modules, *inside)}
+    sys.modules.update(dict.fromkeys(before))  # None: "import halted"
+    try:
         yield
+    finally:
+        for name, module in before.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
 
 
-def observe(function: Callable, probes: Sequence[Probe], without: Sequence[str] = ()) -> list[Observation]:
+def observe(
+    function: Callable, probes: Sequence[Probe], without: Sequence[str] = (), outputs: int = 1
+) -> list[Observation]:
     """Call ``function`` once per probe.
 
     Parameters
@@ -97,17 +111,29 @@ def observe(function: Callable, probes: Sequence[Probe], without: Sequence[str] 
     probes : sequence of Probe
     without : sequence of str
         Modules that cannot be imported meanwhile (the exercise's answer modules).
+    outputs : int
+        How many arrays are to come back; a list is one array, or so many.
 
     Returns
     -------
     list of Observation
         One per probe. After an exception the remaining probes still run: a mistake must explain them all.
     """
+    seen: list[Observation] = []
     with absent(without):
-        return [_call(function, probe) for probe in probes]
+        for probe in probes:
+            grown = probe.measure == "memory" and growth(probes, seen) > GROWN
+            seen.append(Observation(kind="skipped") if grown else _call(function, probe, outputs))
+    return seen
 
 
-def _call(function: Callable, probe: Probe) -> Observation:
+def growth(probes: Sequence[Probe], seen: Sequence[Observation]) -> float:
+    """Return by how much the executed lines grew from the first to the last probe that counts them; 1 without such."""
+    counted = [o.counted or 1.0 for p, o in zip(probes, seen) if p.measure == "lines"]
+    return counted[-1] / counted[0] if len(counted) > 1 else 1.0
+
+
+def _call(function: Callable, probe: Probe, outputs: int) -> Observation:
     given = copy.deepcopy(dict(probe.inputs))
     seen = Observation()
     printed = io.StringIO()
@@ -117,23 +143,37 @@ def _call(function: Callable, probe: Probe) -> Observation:
         with _counting(probe.measure, function) as count:
             try:
                 value = function(*given.values())
-            except Exception as error:  # noqa: BLE001  a learner's function may raise anything
-                seen.error, seen.message = type(error).__name__, str(error)
-                seen.line, seen.where = _learners_line(error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  a learner's function may raise anything, SystemExit too
+                seen.error, seen.message = type(error).__name__, _text(error)
+                seen.line, seen.where, seen.raiser = _learners_line(error)
             seen.counted = count()
-    seen.printed = printed.getvalue()[:2000]
+    seen.printed = printed.getvalue()[:2000].encode("utf-8", "replace").decode()
     seen.changed = tuple(n for n, before in probe.inputs.items() if not _same(before, given[n]))
     seen.kind = type(value).__name__
-    seen.values, seen.dtypes = _arrays(value)
+    try:
+        seen.values, seen.dtypes = _arrays(value, outputs)
+    except Exception:  # noqa: BLE001  a strange object is no array, whatever it raises when asked
+        seen.values = seen.dtypes = None
     return seen
 
 
-def _learners_line(error: BaseException) -> tuple[int, str]:
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001
+        return "no readable message"
+
+
+def _learners_line(error: BaseException) -> tuple[int, str, str]:
+    """Return line number, line and function that an exception came from, as far as it is the learner's own."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-    own = [f for f in frames if "site-packages" not in f.filename] or frames
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    own = [f for f in frames if not f.filename.startswith(libraries)] or frames[:1]
     if not own:
-        return 0, ""
-    return own[-1].lineno or 0, (own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0)).strip()
+        return 0, "", ""
+    return own[-1].lineno or 0, (own[-1].line or "").strip(), own[-1].name
 
 
 def _same(before: Any, after: Any) -> bool:
@@ -142,21 +182,17 @@ def _same(before: Any, after: Any) -> bool:
     return before == after
 
 
-def _arrays(value: Any) -> tuple[list[np.ndarray] | None, list[str] | None]:
-    parts = value if isinstance(value, (tuple, list)) and any(np.ndim(v) for v in value) else (value,)
-    values, dtypes = [], []
-    for part in parts:
+def _arrays(value: Any, outputs: int) -> tuple[list[np.ndarray] | None, list[str] | None]:
+    several = outputs > 1 and isinstance(value, (tuple, list))
+    values = []
+    for part in value if several else (value,):
         if hasattr(part, "detach"):  # a torch tensor, on any device
             part = part.detach().cpu().numpy()
-        try:
-            array = np.array(part)
-        except (ValueError, TypeError):
-            return None, None
+        array = np.array(part)
         if array.dtype.kind not in "biufc":
             return None, None
         values.append(array)
-        dtypes.append(str(array.dtype))
-    return values, dtypes
+    return values, [str(v.dtype) for v in values]
 
 
 @contextlib.contextmanager

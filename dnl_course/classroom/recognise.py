@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,9 @@ def all_close(yours: Sequence[np.ndarray], expected: Sequence[np.ndarray], toler
 
 
 def recognise(
-    task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], tolerance: float, bank: dict | None = None
-) -> Named | None:
+    task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], tolerance: float, bank: dict | None = None,
+    patterns: bool = True,
+) -> Named | None:  # fmt: skip
     """Return the first known mistake that explains **all** probes: singles, then pairs, then general patterns.
 
     Parameters
@@ -57,6 +59,8 @@ def recognise(
         Relative; larger for single-precision answers.
     bank : dict, optional
         Remembers what the mistakes give on these inputs, for the next call with the same ones.
+    patterns : bool
+        Whether general patterns are looked for.
     """
     bank = {} if bank is None else bank
     by_size = sorted(range(len(inputs)), key=lambda n: _size(inputs[n]))  # the cheapest probe rules most out
@@ -71,7 +75,7 @@ def recognise(
         for first, second in itertools.product(one.variants, other.variants):
             if not set(first) & set(second) and explains({**first, **second}):
                 return Named(f"{one.id}+{other.id}", f"Two things. First: {_lower(one)} Second: {_lower(other)}")
-    return general(task, inputs, seen, tolerance)
+    return general(task, inputs, seen, tolerance) if patterns else None
 
 
 def _lower(mistake: Mistake) -> str:
@@ -90,11 +94,16 @@ def _explains(task, switches, n, inputs, seen, tolerance, bank) -> bool:
             with np.errstate(all="ignore"):
                 bank[key] = task.expected(inputs, **switches)
         except Exception as error:  # noqa: BLE001  this mistake raises: so does the learner's function
-            bank[key] = type(error).__name__
+            bank[key] = f"{type(error).__name__} {_shapes_in(str(error))}"
     predicted = bank[key]
     if isinstance(predicted, str):
-        return seen.error == predicted
+        return f"{seen.error} {_shapes_in(seen.message)}" == predicted
     return not seen.error and seen.values is not None and all_close(seen.values, predicted, tolerance)
+
+
+def _shapes_in(message: str) -> list[str]:
+    """Return the shapes that an error names, in any order: `a * b` and `b * a` fail alike."""
+    return sorted(re.findall(r"\([\d, ]+\)", message))
 
 
 def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], tolerance: float) -> Named | None:
@@ -104,6 +113,12 @@ def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], t
     expected = [task.expected(i) for i in inputs]
     if any(len(s.values) != len(e) for s, e in zip(seen, expected)):
         return None
+    if len(task.outputs) > 1:  # the same thing wrong with all of them
+        yours, right = ([np.concatenate([np.ravel(v) for v in values]) for values in all_values]
+                        for all_values in ([s.values for s in seen], expected))  # fmt: skip
+        if all(v.shape == e.shape for s, values in zip(seen, expected) for v, e in zip(s.values, values)):
+            for found in _patterns(yours, right, inputs, tolerance):
+                return Named(f"general:{found[0]}", f"Each of your outputs {found[1]}")
     for position, (name, _) in enumerate(task.outputs):
         others = [p for p in range(len(task.outputs)) if p != position]
         if not all(close(s.values[p], e[p], tolerance) for s, e in zip(seen, expected) for p in others):
@@ -116,11 +131,13 @@ def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], t
 
 
 def _patterns(yours, right, inputs, tolerance) -> Iterator[tuple[str, str]]:
+    if any(y.dtype.kind not in "iuf" for y in yours):
+        return
     if all(y.ndim == 2 and close(y.T, r, tolerance) for y, r in zip(yours, right)) and any(
         not close(y, y.T, tolerance) for y in yours if y.ndim == 2
     ):
         yield "transposed", "is the right one transposed: rows and columns have changed places."
-    if any(y.shape != r.shape or y.dtype.kind == "c" or not np.isfinite(y).all() for y, r in zip(yours, right)):
+    if any(y.shape != r.shape or not np.isfinite(y).all() for y, r in zip(yours, right)):
         return
     if not any(y.any() for y in yours):
         yield "zero", "is 0 everywhere, on every input."
@@ -130,7 +147,7 @@ def _patterns(yours, right, inputs, tolerance) -> Iterator[tuple[str, str]]:
     factors = [_factor(y, r) for y, r in zip(yours, right)]
     if all(close(y, c * r, tolerance) for y, c, r in zip(yours, factors, right)):
         sentence = _factor_sentence(factors, inputs, single=any(r.size == 1 for r in right))
-        if sentence:
+        if sentence and not np.allclose(factors, 1.0, rtol=1e-3):  # almost right is not "1 times"
             yield "factor", sentence
     shifts = [float(np.mean(y - r)) for y, r in zip(yours, right)]
     if all(r.size > 1 for r in right) and all(close(y, r + c, tolerance) for y, c, r in zip(yours, shifts, right)):
@@ -154,7 +171,7 @@ def _factor_sentence(factors: list[float], inputs: Sequence[Inputs], single: boo
     for label, sizes in _sizes(inputs).items():
         for power, written in ((1, f"{label} times"), (2, f"{label}² times"), (-1, f"1/{label} of"), (-2, f"1/{label}² of")):
             if np.allclose(factors, sizes**power, rtol=1e-6):
-                return f"is {written} the right one: a division or a multiplication by a size is missing or too many."
+                return f"is {written} the right one: a division or a multiplication by it is missing or too many."
     if single:
         return ""  # one number is always some factor times another: that explains nothing
     listed = ", ".join(f"{c:.4g}" for c in factors)

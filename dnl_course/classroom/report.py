@@ -12,6 +12,7 @@ from .judge import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict
 from .pictures import side_by_side
 from .task import Task
 
+EMPHASIS = re.compile(r"(?<![\w*`])\*(\w[\w ]*)\*(?![\w*])")
 MARKS = {PASSED: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", REFUSED: "✗"}
 COLOURS = {PASSED: "#2e7d32", WRONG: "#c62828", NOT_ATTEMPTED: "#757575", REFUSED: "#c62828"}
 
@@ -69,7 +70,7 @@ class Result:
         lines += [f"  note      {note}" for note in self.notes]
         if self.pointer:
             lines.append(f"  {self.pointer}")
-        return "\n".join(lines)
+        return EMPHASIS.sub(r"\1", "\n".join(lines))
 
     __repr__ = __str__
 
@@ -98,8 +99,8 @@ class Result:
 
 
 def as_html(text: str) -> str:
-    """Escape a sentence and set what stands between backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    """Escape a sentence, and set what stands between backticks as code and between asterisks as emphasis."""
+    return EMPHASIS.sub(r"<em>\1</em>", re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)))
 
 
 def written(value: object) -> str:
@@ -115,9 +116,9 @@ def written(value: object) -> str:
             return np.array2string(value, precision=4, suppress_small=True, separator=", ", max_line_width=90)
         first = ", ".join(f"{v:.4g}" for v in value.ravel()[:4])
         return f"array {value.shape}, first entries {first}"
-    if isinstance(value, (float, np.floating, np.ndarray)):
+    if isinstance(value, (float, np.floating, np.ndarray)) and np.isrealobj(value):
         return f"{float(value):.6g}"
-    return repr(value)
+    return str(value)[:200]
 
 
 def result(task: Task, verdict: Verdict, pointer: str = "") -> Result:

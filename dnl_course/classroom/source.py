@@ -164,8 +164,8 @@ def outside_data(function: Callable) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def unused_parameters(function: Callable) -> list[str]:
-    """Return the arguments that a function never reads."""
+def unused_parameters(function: Callable) -> list[tuple[str, int]]:
+    """Return name and position of the arguments that a function never reads."""
     plain = unwrap(function)
     if plain is None:
         return []
@@ -173,4 +173,4 @@ def unused_parameters(function: Callable) -> list[str]:
     read = {step.argval for code in _codes(plain.__code__) for step in dis.get_instructions(code)
             if step.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLOSURE"))}
     flat = {name for value in read for name in (value if isinstance(value, tuple) else (value,))}
-    return [name for name in names if name not in flat]
+    return [(name, position) for position, name in enumerate(names) if name not in flat]

@@ -150,6 +150,11 @@ class Exercise:
     refused: tuple[str, ...] = field(default=())
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """Module prefixes of the package's own answers."""
+        return (*self.answer_modules, f"dnl_course.classroom.ex{self.number}")
+
+    @property
     def forbidden(self) -> tuple[str, ...]:
-        """Module prefixes whose functions are whole answers (rule R5); the package itself always is."""
-        return ("dnl_course", *self.refused)
+        """Module prefixes that an answer must not call (rule R5)."""
+        return (*self.answers, "dnl_course.classroom", *self.refused)

@@ -135,7 +135,7 @@ def execute(
             store_widget_state=False,
             record_timing=False,
             on_cell_start=started,
-            on_cell_complete=finished,
+            on_cell_executed=finished,
             resources={"metadata": {"path": str(Path(cwd) if cwd else path.resolve().parent)}},
         )
         try:

@@ -38,6 +38,7 @@ def environment(**more: str) -> dict[str, str]:
         MPLBACKEND=INLINE,
         JUPYTER_PREFER_ENV_PATH="1",
         COLUMNS="100",
+        OMP_WAIT_POLICY="PASSIVE",  # torch's idle threads sleep: spinning ones crawl when another process wants the core
     )
     env.update(more)
     return env
