@@ -57,8 +57,9 @@ def check(task_id: str, function: Any = None, *, seed: int = SEED) -> Result:
     except LookupError as error:
         return Result(str(task_id), "", WRONG, str(error.args[0]), mistake="layer:no_task")
     try:
-        verdict = examine(task, registry.exercise_of(task.id), function, seed)
-        made = result(task, verdict, _pointer(task, verdict))
+        with np.errstate(all="ignore"):  # a learner's 1e308 must not warn in our arithmetic
+            verdict = examine(task, registry.exercise_of(task.id), function, seed)
+            made = result(task, verdict, _pointer(task, verdict))
     except KeyboardInterrupt:
         verdict = Verdict(WRONG, "Stopped by you before it ended.", mistake="layer:interrupted")
         made = result(task, verdict)

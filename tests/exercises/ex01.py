@@ -42,6 +42,11 @@ def distance_float32(image, i, j, patch_size):
     return np.float32(distance_loop(image.astype(np.float32), i, j, patch_size))
 
 
+def distance_python_float(image, i, j, patch_size):
+    """Single precision on the way, a Python float at the end."""
+    return float(distance_float32(image, i, j, patch_size))
+
+
 def distance_torch(image, i, j, patch_size):
     x, r = torch.from_numpy(image.copy()), patch_size // 2
     a, b = (x[p[0] - r : p[0] + r + 1, p[1] - r : p[1] + r + 1] for p in (i, j))
@@ -53,7 +58,9 @@ DISTANCE_WRONG = {
             lambda im, i, j, p: np.linalg.norm(np.array([im[a] - im[b] for a, b in _pairs(i, j, p)])) ** 2],
     "root": [lambda im, i, j, p: math.sqrt(distance_loop(im, i, j, p))],
     "absolute": [lambda im, i, j, p: sum(abs(im[a] - im[b]) for a, b in _pairs(i, j, p)) / p**2],
-    "half_open": [lambda im, i, j, p: np.mean([(im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, last=p // 2 - 1)])],
+    "half_open": [lambda im, i, j, p: np.mean([(im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, last=p // 2 - 1)]),
+                  lambda im, i, j, p: sum((im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, last=p // 2 - 1)) / p**2],
+    "signed": [lambda im, i, j, p: np.mean([im[a] - im[b] for a, b in _pairs(i, j, p)])],
     "corner": [lambda im, i, j, p: np.mean([(im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, first=0, last=p - 1)])],
     "x_y_swapped": [lambda im, i, j, p: distance_loop(im.T, i, j, p)],
     "means_only": [lambda im, i, j, p: (np.mean([im[a] for a, _ in _pairs(i, j, p)])
@@ -73,6 +80,11 @@ def weights_torch(distances, h):
     return torch.softmax(-d.flatten() / h**2, dim=0).reshape(d.shape)
 
 
+def weights_lists(distances, h):
+    """Nested lists, as `tolist` gives them."""
+    return weights_stable(distances, h).tolist()
+
+
 def weights_loop(distances, h):
     flat = [math.exp(-d / (h * h)) for d in distances.ravel().tolist()]
     return np.array([w / sum(flat) for w in flat]).reshape(distances.shape)
@@ -89,7 +101,10 @@ WEIGHTS_WRONG = {
     "plus": [lambda d, h: _soft(d / h**2)],
     "max_one": [lambda d, h: np.exp((d.min() - d) / h**2)],
     "squared_twice": [lambda d, h: _soft(-d * d / h**2)],
-    "one_axis": [lambda d, h: torch.softmax(-torch.tensor(d) / h**2, dim=0).numpy()],
+    "one_axis": [lambda d, h: torch.softmax(-torch.tensor(d) / h**2, dim=0).numpy(),
+                 lambda d, h: torch.softmax(-torch.tensor(d) / h**2, dim=-1)],
+    "h_forgotten": [lambda d, h: _soft(-d)],
+    "h_multiplied": [lambda d, h: _soft(-d / 2 * h**2), lambda d, h: _soft(-d * h * h)],
 }
 
 
@@ -99,6 +114,11 @@ def _window(image, pixel, weights, shift=0):
     ys = [pixel[0] + y + shift for y in range(-t, t + 1)]
     xs = [pixel[1] + x + shift for x in range(-t, t + 1)]
     return image[np.ix_(ys, xs)]
+
+
+def _window_half_open(image, pixel, weights):
+    t = len(weights) // 2
+    return (image[pixel[0] - t : pixel[0] + t, pixel[1] - t : pixel[1] + t] * weights).sum()
 
 
 def pixel_loop(image, pixel, weights):
@@ -119,6 +139,8 @@ def pixel_average(image, pixel, weights):
 
 PIXEL_WRONG = {
     "mean": [lambda im, p, w: pixel_loop(im, p, w) / w.size],
+    "half_open": [_window_half_open, lambda im, p, w: sum(
+        w[y, x] * im[p[0] + y - len(w) // 2, p[1] + x - len(w) // 2] for y in range(len(w) - 1) for x in range(len(w) - 1))],
     "corner": [lambda im, p, w: np.vdot(w, _window(im, p, w, shift=len(w) // 2))],
     "flipped": [lambda im, p, w: np.vdot(w, _window(im, p, w)[::-1, ::-1])],
     "transposed": [lambda im, p, w: np.einsum("xy,yx->", w, _window(im, p, w))],
@@ -190,6 +212,21 @@ def means_torch(image, h, p, t):
 def means_symmetric(image, h, p, t):
     """Two shifts at a time, with log-weights kept below zero by construction; written in float32."""
     return means_average(image.astype(np.float32), np.float32(h), p, t).astype(np.float32)
+
+
+def means_patches_in_memory(image, h, p, t):
+    """All patches of one shift as an array: p² images, but no list of the shifts."""
+    r, (rows, columns) = p // 2, image.shape
+    view = np.lib.stride_tricks.sliding_window_view(np.pad(image, t + r, mode="reflect"), (p, p))
+    centre, numerator, denominator = view[t : t + rows, t : t + columns].copy(), 0, 0
+    for y in range(2 * t + 1):
+        for x in range(2 * t + 1):
+            moved = view[y : y + rows, x : x + columns]
+            difference = centre - moved
+            squared = difference**2
+            w = np.exp(-squared.mean((2, 3)) / h**2)
+            numerator, denominator = numerator + w * moved[:, :, r, r], denominator + w
+    return numerator / denominator
 
 
 def _one_sum(image, h, p, t, over):
@@ -265,6 +302,8 @@ MEANS_WRONG = {
     "last_shift_missing": [lambda im, h, p, t: _ratio(_shifts(im, h, p, t, stop=0))],
     "self_left_out": [lambda im, h, p, t: _ratio(_shifts(im, h, p, t, own=False))],
     "h_not_squared": [lambda im, h, p, t: means_average(im, math.sqrt(h), p, t)],
+    "h_forgotten": [lambda im, h, p, t: means_average(im, 1.0, p, t)],
+    "two_h2": [lambda im, h, p, t: means_average(im, math.sqrt(2) * h, p, t)],
     "pixel_loop": [means_pixel_loop, means_comprehension],
     "all_at_once": [means_all_at_once],
 }  # fmt: skip
@@ -309,15 +348,16 @@ TERMS_WRONG = {
     "no_patch_mean": [lambda q, h: _terms(q * math.sqrt(q.shape[1]), h)],
     "norm_not_squared": [lambda q, h: (_terms(q, h)[0], -np.linalg.norm(q, axis=1) / q.shape[1] / h**2)],
     "h_not_squared": [lambda q, h: _terms(q, math.sqrt(h))],
+    "h_forgotten": [lambda q, h: _terms(q, 1.0)],
     "row_term_kept": [lambda q, h: (_distances(q, h) + (q**2).mean(1) / h**2, -(q**2).mean(1) / h**2)],
 }
 
 WRONG = {"01.1": DISTANCE_WRONG, "01.2": WEIGHTS_WRONG, "01.3": PIXEL_WRONG, "01.4": MEANS_WRONG, "01.5": TERMS_WRONG}
 
 RIGHT = {
-    "01.1": [distance_loop, distance_norm, distance_dot, distance_float32, distance_torch],
-    "01.2": [weights_stable, weights_torch, weights_loop],
+    "01.1": [distance_loop, distance_norm, distance_dot, distance_float32, distance_torch, distance_python_float],
+    "01.2": [weights_stable, weights_torch, weights_loop, weights_lists],
     "01.3": [pixel_loop, pixel_einsum, pixel_average],
-    "01.4": [means_average, means_padded_roll, means_torch, means_symmetric],
+    "01.4": [means_average, means_padded_roll, means_torch, means_symmetric, means_patches_in_memory],
     "01.5": [terms_einsum, terms_torch, terms_centred, terms_list],
 }

@@ -16,7 +16,12 @@ PATCH_DISTANCE = (
     Mistake(
         "half_open",
         "Your patches end one row and one column early: a slice `a:b` does not contain `b`, so the end needs `+ 1`.",
-        ({"after": 0},),
+        ({"after": 0}, {"after": 0, "whole": True}),
+    ),
+    Mistake(
+        "signed",
+        "You average the differences as they are, so that bright and dark cancel; square each difference first.",
+        ({"power": "signed"},),
     ),
     Mistake(
         "corner",
@@ -60,8 +65,14 @@ PIXEL_WEIGHTS = (
     ),
     Mistake(
         "one_axis",
-        "You normalise along the first axis only; all candidates together, in every axis, must sum to 1.",
-        ({"divide": "first axis"},),
+        "You normalise along one axis only; all candidates together, in every axis, must sum to 1.",
+        ({"divide": "first axis"}, {"divide": "last axis"}),
+    ),
+    Mistake("h_forgotten", "Your weights do not depend on h: divide the distance by h².", ({"scale": "1"},)),
+    Mistake(
+        "h_multiplied",
+        "You multiply by h² instead of dividing by it (`a / 2 * b` is `(a / 2) * b`).",
+        ({"scale": "1/h²"}, {"scale": "2/h²"}),
     ),
 )
 
@@ -70,6 +81,11 @@ DENOISED_PIXEL = (
         "mean",
         "You average the products; the weights sum to 1 already, so the products are *added*.",
         ({"reduce": "mean"},),
+    ),
+    Mistake(
+        "half_open",
+        "Your window ends one row and one column early: a slice `a:b` or a `range(a, b)` does not contain `b`.",
+        ({"after": 0}, {"after": 0, "whole": True}),
     ),
     Mistake(
         "corner",
@@ -83,7 +99,7 @@ DENOISED_PIXEL = (
     ),
     Mistake(
         "transposed",
-        "Your weights are transposed: their first axis counts rows, like the window's.",
+        "Your weights and your window are transposed against each other: the first axis of both counts rows.",
         ({"turn": "transposed"},),
     ),
     Mistake(
@@ -126,8 +142,8 @@ NL_MEANS_VECTORISED = (
     ),
     Mistake(
         "wraps_round",
-        "What leaves the image on one side comes in on the other: `np.roll` wraps round; cut the shifted image out "
-        "of `padded` instead.",
+        "What leaves the image on one side comes in on the other, as with `np.roll` or `mode=\"wrap\"`; cut the shifted "
+        "image out of `padded` instead.",
         ({"border": "roll"}, {"border": "roll, zeros"}, {"border": "wrap"}),
     ),
     Mistake(
@@ -145,12 +161,18 @@ NL_MEANS_VECTORISED = (
         "You divide the distance by h; it is divided by h².",
         ({"scale": "h"},),
     ),
+    Mistake("h_forgotten", "Your weights do not depend on h: divide the distance by h².", ({"scale": "1"},)),
+    Mistake(
+        "two_h2",
+        "You divide by 2h², as a normal distribution does; non-local means divides by h².",
+        ({"scale": "2h²"},),
+    ),
 )
 
 NL_MEANS_LIMITS = (
     Limit(
         "pixel_loop",
-        "The values are right, but your function loops over pixels: at four times the pixels it runs {counted:.1f} "
+        "The values are right, but your function loops over pixels or rows: at four times the pixels it runs {counted:.1f} "
         "times the Python lines. Loop over the shifts and let NumPy do all pixels at once.",
         "lines",
         1.5,
@@ -158,9 +180,9 @@ NL_MEANS_LIMITS = (
     Limit(
         "all_at_once",
         "The values are right, but your function holds {counted:.0f} images in memory at once (allowed: {allowed:.0f}): "
-        "add up shift by shift, keeping only two running sums.",
+        "add up shift by shift, and keep no list of the shifts.",
         "memory",
-        32.0,
+        64.0,
     ),
 )
 
@@ -197,6 +219,7 @@ NL_MEANS_TERMS = (
         ({"norm_power": 1},),
     ),
     Mistake("h_not_squared", "You divide by h; both parts are divided by h².", ({"scale": "h"},)),
+    Mistake("h_forgotten", "Your two parts do not depend on h: both are divided by h².", ({"scale": "1"},)),
     Mistake(
         "row_term_kept",
         "The part about the pair still holds −|P_i|²: it is the same for every j, so softmax over j ignores it. Drop it.",
