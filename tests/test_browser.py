@@ -16,10 +16,15 @@ from dnl_course.workshop import copies, lab
 
 pytestmark = pytest.mark.browser
 
-SWITCHES = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PICTURES = paths.build() / "browser"
 STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'
 

@@ -78,7 +78,7 @@ def test_links_inside_the_repository_lead_somewhere(name):
 
 def test_the_readme_maps_every_lesson_that_exists_and_marks_the_others():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = {m[1]: m[0] for m in re.finditer(r"^\| (\d\d) \|.*$", text, re.M)}
+    rows = {m[1]: m[0] for m in re.finditer(r"^\| (\d\d) \|.*$", text, re.MULTILINE)}
     there = {p.name[:2] for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     assert set(rows) == {f"{n:02}" for n in range(13)}
     for number, row in rows.items():
@@ -87,7 +87,7 @@ def test_the_readme_maps_every_lesson_that_exists_and_marks_the_others():
 
 
 def test_the_makefile_has_what_the_readme_names():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for name in TEXTS:
         named = set(re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", (ROOT / name).read_text(encoding="utf-8")))
         assert named <= targets, (name, named - targets)

@@ -1,4 +1,4 @@
-"""Executes notebooks headless, measures them, and writes them so that the same outputs give the same bytes.
+"""Executes notebooks headless, measures them, and says what is wrong with them.
 
 `make notebooks` runs :func:`notebooks` on lessons and solutions; `make run` builds its pages from :func:`execute`.
 Anything on stderr counts as a fault: a reader would see it in the lesson.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +15,10 @@ from time import perf_counter
 from typing import Any
 
 from dnl_course import paths
-from dnl_course.workshop import kernels
+from dnl_course.workshop import kernels, stable
 
 CELL_SECONDS = 60.0
 NOTEBOOK_SECONDS = 120.0
-WIDGET = "application/vnd.jupyter.widget-view+json"
-KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-LANGUAGE = {
-    "file_extension": ".py",
-    "mimetype": "text/x-python",
-    "name": "python",
-    "nbconvert_exporter": "python",
-    "pygments_lexer": "ipython3",
-}
-VOLATILE = ("execution", "ExecuteTime", "collapsed", "scrolled", "trusted", "papermill", "widgets")
 
 
 @dataclass
@@ -172,71 +161,6 @@ def _noise(cell) -> Iterable[str]:
             yield "prints a path of this machine."
 
 
-def normalise(notebook):
-    """Take out of an executed notebook, in place, what differs between two runs or two machines; return it.
-
-    Cell ids, tags, outputs and their order stay. Execution counts are made sequential; the view of a widget goes
-    where an image, HTML or text stands beside it (a code host cannot show the widget anyway).
-
-    Examples
-    --------
-    >>> import nbformat.v4 as v4
-    >>> cell = v4.new_code_cell("1", id="a", execution_count=7, metadata={"execution": {}, "tags": ["core"]})
-    >>> nb = normalise(v4.new_notebook(cells=[cell], metadata={"widgets": {}}))
-    >>> nb.cells[0].execution_count, nb.cells[0].metadata, sorted(nb.metadata)
-    (1, {'tags': ['core']}, ['kernelspec', 'language_info'])
-    """
-    from nbformat import from_dict
-
-    for key in (*VOLATILE, "signature"):
-        notebook.metadata.pop(key, None)
-    notebook.metadata.update(from_dict({"kernelspec": KERNELSPEC, "language_info": LANGUAGE}))
-    count = 0
-    for cell in notebook.cells:
-        for key in VOLATILE:
-            cell.metadata.pop(key, None)
-        if cell.cell_type != "code":
-            continue
-        if cell.execution_count is not None:
-            count += 1
-            cell.execution_count = count
-        for output in cell.outputs:
-            if "execution_count" in output:
-                output.execution_count = cell.execution_count
-            data = output.get("data", {})
-            if WIDGET in data and len(data) > 1:
-                del data[WIDGET]
-    return notebook
-
-
-def normalise_run(run: Execution) -> Execution:
-    """Normalise the notebook of a run, in place, and return the run."""
-    normalise(run.notebook)
-    return run
-
-
-def write(notebook, path: Path) -> bool:
-    """Write a normalised notebook in one step; return whether the file changed."""
-    import nbformat
-
-    content = nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
-    if path.is_file() and path.read_text(encoding="utf-8") == content:
-        return False
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-        if path.exists():
-            os.chmod(temporary, path.stat().st_mode & 0o777)
-        else:
-            os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return True
-
-
 def run_all(files: list[Path], **options) -> Iterable[Execution]:
     """Execute notebooks one after the other under one progress bar, counted in cells; yield each `Execution`."""
     import nbformat
@@ -277,6 +201,6 @@ def notebooks(folders: Iterable[str] = ("notebooks", "solutions"), only: str | N
                        if any(o.output_type == "error" for o in c.get("outputs", ())))
         complete = all(c.execution_count for c in run.notebook.cells if c.cell_type == "code" and c.source.strip())
         if complete and (expected or not failed):
-            write(normalise(run.notebook), run.path)
+            stable.write(stable.normalise(run.notebook), run.path)
         runs.append(run)
     return runs

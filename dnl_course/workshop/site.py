@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dnl_course import __version__, paths
-from dnl_course.workshop import execute, links
+from dnl_course.workshop import execute, links, stable
 
 TEMPLATES = Path(__file__).parent / "templates"
 COURSE_SECONDS = 360.0
@@ -92,10 +92,12 @@ def build(*, budget: float = COURSE_SECONDS) -> Site:
     target = paths.build() / "course"
     paths.build().mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="dnl-", ignore_cleanup_errors=True) as folder:
-        runs = [execute.normalise_run(run) for run in execute.run_all(files, cwd=folder)]
+        runs = list(execute.run_all(files, cwd=folder))
     fresh = Path(tempfile.mkdtemp(dir=paths.build(), prefix=".course-"))
     try:
         (fresh / "thumbnails").mkdir()
+        for run in runs:
+            stable.normalise(run.notebook)
         pages = [_page(run, fresh) for run in runs]
         for i, page in enumerate(pages):
             before, after = (pages[i - 1] if i else None), (pages[i + 1] if i + 1 < len(pages) else None)
@@ -115,7 +117,7 @@ def build(*, budget: float = COURSE_SECONDS) -> Site:
 
 
 def _page(run: execute.Execution, folder: Path) -> Page:
-    """Read off a notebook what the index shows: its first heading, its first paragraph, its first figure."""
+    """Read off a notebook what the index shows: its first heading, its first paragraph, a figure."""
     title, question = run.path.stem, ""
     for cell in run.notebook.cells:
         if cell.cell_type == "markdown" and (heading := re.search(r"^# +(.+)$", cell.source, re.MULTILINE)):
@@ -124,14 +126,15 @@ def _page(run: execute.Execution, folder: Path) -> Page:
             question = next((part for part in following if not re.match(r"[#|!<]|- |---", part)), "")
             break
     page = Page(run, title, _inline(question), faults=list(run.faults))
-    for cell in run.notebook.cells:
+    # A cell may be tagged "thumbnail"; sorting is stable, so otherwise the first figure it is.
+    for cell in sorted(run.notebook.cells, key=lambda cell: "thumbnail" not in cell.metadata.get("tags", ())):
         for output in cell.get("outputs", ()):
             picture = output.get("data", {}).get("image/png")
             if picture:
                 name = f"thumbnails/{page.number}.png"
                 _shrink(base64.b64decode(picture), folder / name)
                 alt = output.metadata.get("image/png", {}).get("alt", "")
-                page.thumbnail, page.thumbnail_alt = name, f"First figure of lesson {page.number}. {alt}".strip()
+                page.thumbnail, page.thumbnail_alt = name, f"Lesson {page.number}. {alt}".strip()
                 return page
     return page
 
@@ -188,7 +191,7 @@ def _write_page(page: Page, before: Page | None, after: Page | None, folder: Pat
 def _without_widgets(output) -> None:
     """Put a sentence in the place of a widget that has nothing but its name to show on paper."""
     data = output.get("data", {})
-    data.pop(execute.WIDGET, None)
+    data.pop(stable.WIDGET, None)
     text = data.get("text/plain", "")
     if set(data) == {"text/plain"} and re.match(r"(?:[A-Z]\w*)\((?:.|\n)*\)$", text) and "children=(" in text:
         data["text/html"] = "<p><em>Here is something to play with: open this lesson with <code>make lab</code>.</em></p>"
