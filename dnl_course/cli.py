@@ -84,10 +84,9 @@ def check(exercise: EXERCISE):
 
     They are read from work/exercises; exit code 0 when every task passes.
     """
-    from dnl_course import classroom
+    from dnl_course.workshop.rehearse import check_notebook
 
-    exercise = _known(exercise)
-    report = _clean(classroom.check_notebook, exercise)
+    report = _clean(check_notebook, _known(exercise))
     print(report.text)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -95,7 +94,7 @@ def check(exercise: EXERCISE):
 @app.command(epilog="Example: dnl progress")
 def progress():
     """Show what is passed and what is to come."""
-    from dnl_course.classroom.progress import overview
+    from dnl_course.classroom.log import overview
 
     print(_clean(overview))
 
@@ -117,12 +116,9 @@ def reset(target: Annotated[str, typer.Argument(metavar="EXERCISE|TASK", help="S
 
     What was there is kept in work/backups.
     """
-    from dnl_course import paths
-    from dnl_course.workshop import copies
+    from dnl_course.classroom.engine import restore
 
-    backup = _clean(copies.reset, _known(target, tasks=True))
-    place = backup.relative_to(paths.root()).as_posix()
-    print(f"{target} is as it was at the start. What you had is in {place}." if "backups" in place else f"{place}: your copy")
+    print(_clean(restore, _known(target, tasks=True)))
 
 
 @dev.command("check", epilog="Examples: dnl dev check · dnl dev check 01")

@@ -11,8 +11,8 @@ import shutil
 import nbformat
 import pytest
 
-from dnl_course import paths
-from dnl_course.workshop import copies, lab
+from dnl_course import copies, paths
+from dnl_course.workshop import lab
 
 pytestmark = pytest.mark.browser
 

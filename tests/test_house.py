@@ -15,7 +15,7 @@ import dnl_course
 
 PACKAGE = Path(dnl_course.__file__).parent
 FLOORS = (
-    {"paths", "_nl_means_checks"},
+    {"paths", "links", "_nl_means_checks"},
     {"_nl_means_core"},
     {"denoise", "data", "copies"},
     {"show"},

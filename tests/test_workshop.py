@@ -18,8 +18,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from typer.testing import CliRunner
 
-from dnl_course import cli, paths
-from dnl_course.workshop import copies, doctor, execute, lab, links, site
+from dnl_course import cli, copies, links, paths
+from dnl_course.workshop import doctor, execute, lab, site
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OWN = "answer = 'mine'"

@@ -232,13 +232,26 @@ def reset(number: str) -> Notice:
     number : str
         An exercise such as ``"01"``, or a task such as ``"01.2"``.
     """
-    from .. import copies
-
     try:
-        backup = copies.reset(number)
+        return restore(str(number))
     except (ValueError, OSError) as error:
         return Notice(f"Nothing was changed: {error}")
-    log.append({"task": str(number), "reset": True})
-    kept = f"{backup.parent.parent.name}/{backup.parent.name}/{backup.name}"
-    return Notice(f"{number} is as it was at the start. Your version is kept in `{kept}`. "
-                  "In JupyterLab: File → Reload Notebook from Disk.")  # fmt: skip
+
+
+def restore(number: str) -> Notice:
+    """Do what :func:`reset` does.
+
+    Raises
+    ------
+    ValueError
+        When there is no such exercise or task, or its cell is gone.
+    """
+    from .. import copies, paths
+
+    place = copies.reset(number)
+    log.append({"task": number, "reset": True})
+    if place.is_relative_to(paths.work() / "backups"):
+        kept = place.relative_to(paths.root()).as_posix()
+        return Notice(f"{number} is as it was at the start. Your version is kept in `{kept}`. "
+                      "Open in JupyterLab? File → Reload Notebook from Disk.")  # fmt: skip
+    return Notice(f"`{place.relative_to(paths.root()).as_posix()}` is your copy; there was none before.")

@@ -228,7 +228,7 @@ class Explorer:
 
     def _clicked(self, event: Any) -> None:
         if event.inaxes is not None and event.inaxes.get_label() == "photograph":
-            row, column = int(round(event.ydata)), int(round(event.xdata))
+            row, column = round(event.ydata), round(event.xdata)
             if 0 <= row < self.noisy.shape[0] and 0 <= column < self.noisy.shape[1]:
                 self.set(pixel=(row, column))
 

@@ -201,6 +201,6 @@ def notebooks(folders: Iterable[str] = ("notebooks", "solutions"), only: str | N
                        if any(o.output_type == "error" for o in c.get("outputs", ())))
         complete = all(c.execution_count for c in run.notebook.cells if c.cell_type == "code" and c.source.strip())
         if complete and (expected or not failed):
-            stable.write(stable.normalise(run.notebook), run.path)
+            stable.write(stable.keep_ignored(stable.normalise(run.notebook), run.path), run.path)
         runs.append(run)
     return runs

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dnl_course import paths
-from dnl_course.workshop import copies, kernels
+from dnl_course import copies, paths
+from dnl_course.workshop import kernels
 
 SETTINGS = Path(__file__).parent / "jupyter"
 START_PAGE = "/lab/tree/work/00_start_here.ipynb"

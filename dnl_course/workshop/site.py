@@ -19,8 +19,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dnl_course import __version__, paths
-from dnl_course.workshop import execute, links, stable
+from dnl_course import __version__, links, paths
+from dnl_course.workshop import execute, stable
 
 TEMPLATES = Path(__file__).parent / "templates"
 COURSE_SECONDS = 360.0

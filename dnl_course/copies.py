@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from dnl_course import paths
-from dnl_course.workshop import links
+from dnl_course import links, paths
 
 
 @dataclass(frozen=True)
