@@ -366,7 +366,7 @@ def test_images_are_shown_side_by_side():
 
 def test_under_nbgrader_a_check_raises(monkeypatch):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    assert check("01.1", right)
+    assert check("01.1", right) and repr(check("01.1", right)) == "2"
     with pytest.raises(AssertionError, match="divide by their sum"):
         check("01.2", lambda d, h: np.exp(-d / h**2))
 

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -126,6 +130,34 @@ def test_a_solution_that_breaks_the_format_is_named(small_course):
     path.write_text(path.read_text(encoding="utf-8").replace("### END SOLUTION", "### THE END"), encoding="utf-8")
     with pytest.raises(ValueError, match="01_non_local_means.ipynb"):
         derive.derive()
+
+
+# ------------------------------------------------------------------ what takes long: `make test-all`
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", registry.exercises())
+def test_exercise_is_proved_on_many_seeds(number, monkeypatch):
+    monkeypatch.setattr(prove, "SEEDS", range(3, 30))
+    proof = prove.prove([number], notebooks=False)
+    assert proof.ok, proof.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solution", sorted((REPOSITORY / "solutions").glob("*.ipynb")), ids=lambda p: p.name)
+def test_nbgrader_gives_full_marks_to_solutions_and_none_to_exercises(solution, tmp_path):
+    def validated(path):
+        shutil.copy(path, tmp_path / path.name)
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", "validate", path.name], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, "DNL_ROOT": str(REPOSITORY)},
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    said = validated(solution)
+    assert "Success! Your notebook passes all the tests." in said and "partial credit" not in said
+    failed = validated(REPOSITORY / "exercises" / solution.name)
+    assert failed.count("The following cell failed") == len(registry.exercise(solution.name[:2]).tasks)
 
 
 # ------------------------------------------------------------------ dnl check

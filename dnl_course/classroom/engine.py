@@ -71,8 +71,10 @@ def check(task_id: str, function: Any = None, *, seed: int = SEED) -> Result:
         made = result(task, verdict)
     seconds = round(time.perf_counter() - start, 3)
     log.append({"task": task.id, "verdict": verdict.status, "mistake": verdict.mistake, "seconds": seconds})
-    if "NBGRADER_EXECUTION" in os.environ and not made.passed:
-        raise AssertionError(str(made))
+    if "NBGRADER_EXECUTION" in os.environ:
+        if not made.passed:
+            raise AssertionError(str(made))
+        made.mark = task.points
     return made
 
 

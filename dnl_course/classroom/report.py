@@ -37,6 +37,8 @@ class Result:
         Where to go next.
     picture : str
         An ``<img>`` tag, or empty.
+    mark : int or None
+        Under nbgrader the points, which it reads from the cell's text output.
     """
 
     task: str
@@ -51,6 +53,7 @@ class Result:
     printed: str = ""
     pointer: str = ""
     picture: str = ""
+    mark: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -72,7 +75,8 @@ class Result:
             lines.append(f"  {self.pointer}")
         return EMPHASIS.sub(r"\1", "\n".join(lines))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self) if self.mark is None else str(self.mark)
 
     def _repr_html_(self) -> str:
         colour = COLOURS[self.status]
