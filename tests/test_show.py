@@ -314,6 +314,15 @@ def test_every_picture_of_the_lesson_has_alt_text(lesson):
     assert pictures >= 10
 
 
+def test_no_picture_is_clipped_at_its_edges(lesson):
+    for cell in lesson["cells"]:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                with Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))) as picture:
+                    grey = np.asarray(picture.convert("L"))
+                assert grey[:2].min() > 250 and grey[-2:].min() > 250, cell["id"]
+
+
 def test_every_cell_of_the_lesson_belongs_to_core_or_annex_and_asserts_what_it_shows(lesson):
     told = {"01-setup", "01-loop-definition", "01-shift-definition", "01-patches", "01-patches-figure", "01-explorer"}
     told |= {"01-h-curves", "01-h-curves-figure", "01-rivals"}  # asserted in the cell that follows

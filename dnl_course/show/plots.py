@@ -46,7 +46,7 @@ def draw_image(ax: Axes, image: np.ndarray, title: str = "", *, limits: tuple[fl
     if np.ndim(image) == 3:
         image = np.clip((np.asarray(image) - low) / (high - low), 0, 1)
     ax.imshow(image, vmin=low, vmax=high)
-    ax.set(xticks=[], yticks=[], title=title)
+    ax.set(xticks=[], yticks=[], title=title, anchor="S")  # spare room belongs above, where the titles are
     ax.spines[:].set_visible(False)
 
 
@@ -167,10 +167,10 @@ def overlay_weights(
     top, left = max(row - t, 0), max(column - t, 0)
     part = weights[top - row + t : height - row + t, left - column + t : width - column + t]  # the window on the photo
     lit = np.zeros((*part.shape, 4))
-    lit[..., :3] = (1.0, 0.62, 0.1)
+    lit[..., :3] = (1.0, 0.9, 0.25)  # light in greyscale too
     lit[..., 3] = (part / weights.max()) ** 0.4  # so that a tenth of the largest weight is still seen
     extent = (left - 0.5, left + part.shape[1] - 0.5, top + part.shape[0] - 0.5, top - 0.5)
-    ax.imshow(np.broadcast_to([0.0, 0.0, 0.0, 0.5], (*part.shape, 4)), extent=extent)
+    ax.imshow(np.broadcast_to([0.0, 0.0, 0.0, 0.6], (*part.shape, 4)), extent=extent)
     ax.imshow(lit, extent=extent)
     outline(ax, pixel, t)
     if patch_size is not None:
