@@ -33,7 +33,10 @@ def scalar(name: str, value, *, positive: bool) -> float:
     allowed = f"allowed is one finite number {'> 0' if positive else '>= 0'}, in the units of the image"
     if _is_bool(value) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {_words(value)}; {allowed}.") from None
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         mend = " The smaller h, the less is averaged: take a small one." if positive and value == 0 else ""
         raise ValueError(f"{name} is {value:g}; {allowed}.{mend}") from None
@@ -46,8 +49,8 @@ def whole_number(name: str, value, *, at_least: int) -> int:
         whole = isinstance(value, numbers.Real) and not _is_bool(value) and float(value).is_integer()
         mend = f" Use {name}={int(value)}." if whole else ""
         raise TypeError(f"{name} is {_words(value)}; allowed is an int >= {at_least}.{mend}") from None
-    if value < at_least:
-        raise ValueError(f"{name} is {value}; allowed is an int >= {at_least}.") from None
+    if not at_least <= value < 2**31:
+        raise ValueError(f"{name} is {value}; allowed is an int >= {at_least} (and below 2**31).") from None
     return int(value)
 
 
@@ -83,8 +86,10 @@ def _dtype(name: str, values) -> None:
         if values.dtype in (torch.float32, torch.float64):
             return
         floating, to_float = values.is_floating_point(), f"{name}.to(torch.float32)"
+    number = values.dtype.kind in "iuf" if isinstance(values, np.ndarray) else not values.is_complex()
     mend = to_float if floating else f"{to_float} / 255 if 8-bit values shall lie between 0 and 1"
-    raise TypeError(f"{name} has the dtype {dtype}; allowed are float32 and float64. Use {mend}.") from None
+    use = f" Use {mend}." if number else ""
+    raise TypeError(f"{name} has the dtype {dtype}; allowed are float32 and float64.{use}") from None
 
 
 def as_tensor(name: str, values, shapes: dict[int, str]) -> torch.Tensor:
@@ -94,6 +99,11 @@ def as_tensor(name: str, values, shapes: dict[int, str]) -> torch.Tensor:
         raise TypeError(
             f"{name} is {_words(values)}; allowed is a NumPy array or a torch tensor. Use {mend}."
         ) from None
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; allowed is a plain one. Use {name}.filled(value).") from None
+    if isinstance(values, torch.Tensor) and (values.layout is not torch.strided or values.device.type == "meta"):
+        kind = "on the meta device, without values" if values.device.type == "meta" else f"of layout {values.layout}"
+        raise TypeError(f"{name} is a tensor {kind}; allowed is a dense one. Use {name}.to_dense().") from None
     _dtype(name, values)
     given = f"shape {tuple(values.shape)}"
     if values.ndim not in shapes:
@@ -125,6 +135,17 @@ def as_tensor(name: str, values, shapes: dict[int, str]) -> torch.Tensor:
 def like(result: torch.Tensor, given):
     """Return a result as the kind (and in the byte order) that was given."""
     return result.numpy().astype(given.dtype, copy=False) if isinstance(given, np.ndarray) else result
+
+
+def not_too_large(unary_logits: torch.Tensor, h: float) -> None:
+    """Refuse an h so small that the logits, which grow as 1/h^2, leave the range of their dtype."""
+    largest = float(unary_logits.abs().max())
+    if not largest < torch.finfo(unary_logits.dtype).max / 8:
+        dtype = str(unary_logits.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"h is {h:g}, too small for these values: their logits, |P|^2 / (n h^2), leave the range of {dtype}. Use a "
+            "larger h, or nl_means, which computes distances instead."
+        ) from None
 
 
 def position(pixel, height: int, width: int) -> tuple[int, int]:

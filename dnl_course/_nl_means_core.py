@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -32,17 +33,22 @@ def window(x: torch.Tensor, top: int, bottom: int, left: int, right: int) -> tor
     return planes[:, rows[:, None], columns]
 
 
-def in_units_of_h(h: float, sigma: float, peak: float) -> tuple[float, float, float]:
-    """Return (unit, h / unit, sigma / unit) with a power of two near h as unit.
+def in_units_of_h(h: float, sigma: float, peak: float) -> tuple[int, float, float]:
+    """Return (e, h / 2**e, sigma / 2**e) with 2**e a power of two near h, the unit that is computed in.
 
     Dividing an image by it is exact, and afterwards no square leaves the range of float32, whatever the image is
     measured in: 8-bit steps or 1e-17 erg. ``peak`` is the largest absolute value of the image; beyond the bounds
     below, the weights are those of the bound to the last digit.
     """
-    peak = peak or 1.0
+    peak = max(peak, 1e-280) if peak else 1.0
     h = min(max(h, 1e-18 * peak), 1e18 * peak)
-    unit = math.ldexp(1.0, math.frexp(h)[1] - 1)
-    return unit, h / unit, min(sigma / unit, 1e18)
+    e = math.frexp(h)[1] - 1
+    return e, math.ldexp(h, -e), min(sigma / h, 1e18) * math.ldexp(h, -e)
+
+
+def times_two_to(x: torch.Tensor, e: int) -> torch.Tensor:
+    """Multiply by 2**e, in place and in two steps: 2**e itself may lie outside the range of the dtype."""
+    return x.mul_(2.0 ** (e // 2)).mul_(2.0 ** (e - e // 2))
 
 
 def box_sum(d: torch.Tensor, p: int, step: int, spare: itertools.cycle) -> torch.Tensor:
@@ -99,6 +105,10 @@ def filter_strip(padded: torch.Tensor, out: torch.Tensor, h: float, sigma: float
     out.div_(norm)
 
 
+_entering = threading.Lock()
+_inside = {"calls": 0, "threads": 1}
+
+
 @contextlib.contextmanager
 def one_thread_per_operation():
     """Have torch compute each operation on one thread, in this thread and in those that it starts.
@@ -106,24 +116,30 @@ def one_thread_per_operation():
     Cutting each of thousands of short operations into threads, as torch does, makes them all wait for the slowest:
     on two processors with a third busy process that took 0.1 to 20 seconds instead of 0.05 (measured).
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _entering:  # calls may overlap: the first takes note of the setting, the last one to leave brings it back
+        if _inside["calls"] == 0:
+            _inside["threads"] = torch.get_num_threads()
+        _inside["calls"] += 1
+        torch.set_num_threads(1)
     try:
-        yield
+        yield _inside["threads"]
     finally:
-        torch.set_num_threads(threads)
+        with _entering:
+            _inside["calls"] -= 1
+            if _inside["calls"] == 0:
+                torch.set_num_threads(_inside["threads"])
 
 
 def nl_means(x: torch.Tensor, h: float, sigma: float, p: int, t: int) -> torch.Tensor:
     """(H, W) or (H, W, C) -> the same shape, denoised in strips of rows, on as many threads as torch may use."""
     H, W = x.shape[:2]
     m = t + p // 2
-    threads = max(1, min(torch.get_num_threads(), H * W // THREAD)) if x.device.type == "cpu" else 1
-    rows = max(-(-H // max(threads, H * W // STRIP)), 4 * m)  # a lower strip would work on its margins above all
-    with torch.no_grad(), one_thread_per_operation(), ThreadPoolExecutor(threads) as pool:
+    with torch.no_grad(), one_thread_per_operation() as allowed, ThreadPoolExecutor(max(1, allowed)) as pool:
+        threads = max(1, min(allowed, H * W // THREAD)) if x.device.type == "cpu" else 1
+        rows = max(-(-H // max(threads, H * W // STRIP)), 4 * m)  # a lower strip would work on its margins above all
         lowest, highest = x.aminmax()
-        unit, h, sigma = in_units_of_h(h, sigma, float(torch.maximum(-lowest, highest)))
-        padded = window(x, -m, H + m, -m, W + m).div_(unit)  # (C, H + 2 m, W + 2 m)
+        e, h, sigma = in_units_of_h(h, sigma, float(torch.maximum(-lowest, highest)))
+        padded = times_two_to(window(x, -m, H + m, -m, W + m), -e)  # (C, H + 2 m, W + 2 m)
         C, _, width = padded.shape
         out = padded.new_empty(C, H, width)  # as wide as the padded image; the last 2 m columns mean nothing
 
@@ -136,7 +152,7 @@ def nl_means(x: torch.Tensor, h: float, sigma: float, p: int, t: int) -> torch.T
 
         run = pool.map if threads > 1 else map
         list(run(fill, range(0, H, rows)))
-        out = out[:, :, :W].mul(unit).clamp_(lowest, highest)  # a mean lies between its values; rounding may not
+        out = times_two_to(out[:, :, :W].contiguous(), e).clamp_(lowest, highest)  # a mean lies between its values; rounding may not
         return out[0] if x.ndim == 2 else out.permute(1, 2, 0).contiguous()
 
 
@@ -144,8 +160,8 @@ def nl_means(x: torch.Tensor, h: float, sigma: float, p: int, t: int) -> torch.T
 def nl_weights(x: torch.Tensor, row: int, column: int, h: float, sigma: float, p: int, t: int) -> torch.Tensor:
     """Weights (2 t + 1, 2 t + 1) of one pixel, straight from the definition: one pass per pixel of the patch."""
     m = t + p // 2
-    unit, h, sigma = in_units_of_h(h, sigma, float(x.abs().max()))
-    near = window(x, row - m, row + m + 1, column - m, column + m + 1).div_(unit)  # (C, 2 t + p, 2 t + p)
+    e, h, sigma = in_units_of_h(h, sigma, float(x.abs().max()))
+    near = times_two_to(window(x, row - m, row + m + 1, column - m, column + m + 1), -e)  # (C, 2 t + p, 2 t + p)
     own = near[:, t : t + p, t : t + p]
     size = 2 * t + 1
     d = near.new_zeros(size, size)

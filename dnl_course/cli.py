@@ -94,8 +94,10 @@ def check(exercise: EXERCISE):
 @app.command(epilog="Example: dnl progress")
 def progress():
     """Show what is passed and what is to come."""
+    from dnl_course import paths
     from dnl_course.classroom.log import overview
 
+    _clean(paths.root)
     print(_clean(overview))
 
 
@@ -181,10 +183,12 @@ def _known(number: str, *, tasks: bool = False) -> str:
     exercises = list(registry.exercises())
     exercise, dot, _ = number.partition(".")
     if exercise in exercises and (tasks or not dot):
+        if dot:
+            _clean(registry.task, number)
         return number
     if exercise in exercises:
         _stop(f"{number!r} is a task; this command takes an exercise: did you mean {exercise}?")
-    near = [e for e in exercises if exercise.isdigit() and int(e) == int(exercise)]
+    near = [e for e in exercises if exercise.isdecimal() and int(e) == int(exercise)]
     near = near or difflib.get_close_matches(exercise, exercises, n=1)
     what = f"did you mean {near[0]}{number[len(exercise):]}?" if near else f"there are: {', '.join(exercises) or 'none yet'}."
     _stop(f"no exercise {exercise}: {what}")

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +70,8 @@ def make() -> list[Copy]:
                 _write(beside, content)
                 done.append(Copy("laid beside", beside))
         elif there != _work_in(content):
+            if _work_in(target.read_bytes()) != there:
+                continue  # saved this very moment: it is somebody's work by now, and the next call will say so
             _write(target, content)
             done.append(Copy("replaced", target))
         manifest[name] = {"source": version, "copy": note.get("copy", "") if mine else _work_in(content)}
@@ -186,12 +187,17 @@ def _backup(target: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{target.stem}.{datetime.now():%Y-%m-%d_%H%M%S}"
     backup, number = folder / f"{stem}.ipynb", 2
-    while backup.exists():
-        backup, number = folder / f"{stem}-{number}.ipynb", number + 1
-    temporary = backup.with_suffix(".tmp")
-    shutil.copy2(target, temporary)
-    os.replace(temporary, backup)
-    return backup
+    content = target.read_bytes()
+    while True:
+        try:
+            with open(backup, "xb") as file:  # created by this call or not at all: two resets at once keep both
+                file.write(content)
+            return backup
+        except FileExistsError:
+            backup, number = folder / f"{stem}-{number}.ipynb", number + 1
+        except OSError:  # a full disk: no half backup, and nothing is reset
+            backup.unlink(missing_ok=True)
+            raise
 
 
 def _read_manifest() -> dict[str, dict[str, str]]:
@@ -225,7 +231,7 @@ def _work_in(content: bytes) -> str:
     """Return a sum over what a learner can have done: text, outputs, kind and order of cells; not the metadata."""
     try:
         cells = json.loads(content)["cells"]
-        parts = [[cell["cell_type"], "".join(cell["source"]), cell.get("outputs", [])] for cell in cells]
+        parts = [[cell["cell_type"], "".join(cell["source"]), cell.get("outputs", []), cell.get("attachments")] for cell in cells]
     except (ValueError, KeyError, TypeError):
         return _sum(content)
     return _sum(json.dumps(parts, sort_keys=True).encode())

@@ -616,3 +616,41 @@ def test_emphasis_is_set_and_code_is_left_alone():
     wrong = check("01.2", lambda d, h: np.exp(d / h**2) / np.exp(d / h**2).sum())
     assert "<em>larger</em>" in wrong._repr_html_() and "the larger the distance" in str(wrong)
     assert "patches**2" in hint("01.5", 3)._repr_html_() and "2 * patches @" in hint("01.5", 3)._repr_html_()
+
+
+# ------------------------------------------------------------------ the judge's smaller duties
+
+
+def test_another_right_answer_must_leave_its_input_alone_too():
+    def centred(patches, h):
+        patches -= patches.mean(axis=0)
+        return 2 * patches @ patches.T / patches.shape[1] / h**2, -(patches**2).mean(1) / h**2
+
+    assert "changes its argument `patches`" in check("01.5", centred).sentence
+
+
+def test_half_precision_is_refused_and_right_whole_numbers_are_not():
+    assert "dtype float16" in check("01.2", lambda d, h: np.float16(np.exp(-d / h**2))).sentence
+    task = dataclasses.replace(registry.task("01.3"), probes=lambda rng: [
+        Probe({"image": np.arange(25.0).reshape(5, 5), "pixel": (2, 2), "weights": np.full((3, 3), 1.0) / 9})])  # fmt: skip
+    assert examine(task, registry.exercise("01"), lambda image, pixel, weights: 12, 0).status == "passed"
+
+
+def test_nan_and_infinity_are_not_the_same():
+    from dnl_course.classroom.recognise import close
+
+    assert not close(np.array([np.inf, 1]), np.array([np.nan, 1]), 1e-6)
+    assert close(np.array([np.nan, 1]), np.array([np.nan, 1]), 1e-6)
+
+
+def test_a_reset_is_written_down(desk, monkeypatch):
+    from dnl_course import copies
+
+    check("01.1", right)
+    monkeypatch.setattr(copies, "reset", lambda number: desk / "work" / "backups" / "01.ipynb")
+    assert "Your version is kept in work/backups/01.ipynb" in str(classroom.reset("01"))
+    assert progress("01").points == (0, 12)
+
+
+def test_a_reset_of_nothing_changes_nothing():
+    assert "Nothing was changed: no exercise 'nonsense'" in str(classroom.reset("nonsense"))

@@ -3,6 +3,7 @@
 import doctest
 import tracemalloc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -581,3 +582,53 @@ def test_work_is_linear_in_the_pixels_and_in_the_candidates():
 def test_examples_run():
     found = doctest.testmod(denoise)
     assert found.attempted > 15 and not found.failed
+
+
+# ---------------------------------------------------------------- what a review found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("unit", "h"), [(1e-36, 1e-50), (1e25, 1e40), (1e-30, 1e30), (1e30, 1e-30), (1e-40, 1e-41)])
+def test_no_unit_leaves_the_range_of_the_dtype(dtype, unit, h):
+    image = (np.arange(9).reshape(3, 3) * unit).astype(dtype)
+    denoised = nl_means(image, h=h, patch_size=1, patch_distance=1)
+    weights = nl_weights(image, (1, 1), h=h, patch_size=1, patch_distance=1)
+    assert np.isfinite(denoised).all() and weights.sum() == pytest.approx(1)
+    if h < 1e-3 * unit:
+        assert np.allclose(denoised, image, rtol=1e-6, atol=1e-6 * unit)  # nobody but the pixel itself
+
+
+def test_overlapping_calls_bring_the_threads_back():
+    image = np.random.default_rng(0).random((40, 40))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(lambda _: nl_means(image, h=0.3, patch_size=3, patch_distance=4), range(24)))
+        assert torch.get_num_threads() == 2
+        assert all(np.array_equal(results[0], r) for r in results)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("dtype", "h"), [(np.float32, 1e-20), (np.float64, 1e-160)])
+def test_logits_that_no_dtype_holds_are_refused(dtype, h):
+    with pytest.raises(ValueError, match=r"h is .*too small for these values"):
+        nl_means_attention(np.arange(9).reshape(3, 3).astype(dtype), h=h, patch_size=1)
+    assert np.isfinite(nl_means_attention(np.ones((3, 3), dtype), h=h, patch_size=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "error", "message"),
+    [
+        (np.ma.masked_greater(np.ones((4, 4)), 2), {}, TypeError, "image is a masked array"),
+        (torch.ones(4, 4, device="meta"), {}, TypeError, "image is a tensor on the meta device"),
+        (torch.ones(4, 4).to_sparse(), {}, TypeError, "image is a tensor of layout torch.sparse_coo"),
+        (np.ones((4, 4)), {"h": 10**400}, ValueError, "h is inf"),
+        (np.ones((4, 4)), {"patch_distance": 10**30}, ValueError, "patch_distance is 1000"),
+        (np.ones((4, 4), complex), {}, TypeError, r"complex128; allowed are float32 and float64\.$"),
+    ],
+)
+def test_more_that_is_refused(image, options, error, message):
+    with pytest.raises(error, match=message):
+        nl_means(image, **{"h": 0.1, **options})

@@ -204,3 +204,44 @@ def test_missing_and_broken_notebooks(course):
     (course / "broken.ipynb").write_text("{")
     with pytest.raises(ValueError, match="dnl reset 01"):
         rehearse.check_notebook("01", course / "broken.ipynb")
+
+
+def test_outputs_after_a_dead_kernel_count_for_nothing(tmp_path):
+    path = tmp_path / "dead.ipynb"
+    notebook = json.loads((REPOSITORY / "solutions" / "01_non_local_means.ipynb").read_text(encoding="utf-8"))
+    notebook["cells"][1]["source"] = "import os; os._exit(1)"
+    path.write_text(json.dumps(notebook))
+    report = rehearse.check_notebook("01", path)
+    assert "0 of 12 points" in report.text and "The kernel died in cell 01-setup" in report.text
+
+
+def test_an_endless_cell_is_named_and_a_flood_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearse, "CELL_SECONDS", 3)
+    endless = "def patch_distance(image, i, j, patch_size):\n    while True:\n        pass"
+    report = rehearse.check_notebook("01", notebook_with(tmp_path, task_01_1=endless))
+    assert "Cell check-01-1 took more than 3 s (an endless loop?)" in report.text
+    flood = "while True:\n    print('x' * 10_000)"
+    report = rehearse.check_notebook("01", notebook_with(tmp_path, task_01_1=flood))
+    assert "Cell task-01-1 took more than 3 s" in report.text and len(report.text) < 10_000
+
+
+def test_the_exercise_itself_is_checked_and_what_lies_beside_it_is_named(small_course):
+    folder = small_course / "work" / "exercises"
+    folder.mkdir(parents=True)
+    for name in ("01_non_local_means.ipynb", "01_non_local_means-Copy1.ipynb"):
+        shutil.copy(REPOSITORY / ("solutions" if "Copy" in name else "exercises") / "01_non_local_means.ipynb", folder / name)
+    report = rehearse.check_notebook("01")
+    assert not report.ok
+    assert "Checked: 01_non_local_means.ipynb. Beside it lie 01_non_local_means-Copy1.ipynb." in report.text
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"cells": 3}', "\udcff"])
+def test_what_is_no_notebook_is_said_to_be_none(course, text):
+    (course / "x.ipynb").write_text(text, errors="surrogateescape")
+    with pytest.raises(ValueError, match="cannot be read as a notebook"):
+        rehearse.check_notebook("01", course / "x.ipynb")
+
+
+def test_forged_results_do_not_break_the_report(tmp_path):
+    forged = "from IPython.display import HTML\nHTML(\"<div class='dnl-result dnl-passed'></div>\")"
+    assert "0 of 12 points" in rehearse.check_notebook("01", notebook_with(tmp_path, task_01_1=forged)).text

@@ -406,6 +406,8 @@ def test_make_lab_prints_a_url_that_answers_and_ends_cleanly(course):
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=20)
         assert process.returncode == 0 and "Your work is in work/." in rest and errors == ""
+        with pytest.raises(OSError):  # nothing answers there any more
+            opener.open(url[0], timeout=5)
     finally:
         process.kill()
         taken.close()
@@ -567,3 +569,60 @@ def test_clean_leaves_work_and_the_environment(clone):
 
 def test_the_repository_is_found():
     assert paths.root() == REPOSITORY
+
+
+# ------------------------------------------------------------------ what a review found
+
+
+def test_resets_at_the_same_moment_keep_every_version(course):
+    from concurrent.futures import ThreadPoolExecutor
+
+    exercise(course)
+    copies.make()
+    copy = course / "work" / "exercises" / "01_a.ipynb"
+    change(copy, "task-01-1", OWN)
+    with ThreadPoolExecutor(4) as pool:
+        backups = list(pool.map(lambda _: copies.reset("01"), range(8)))
+    assert len(set(backups)) == 8
+    assert any(OWN in b.read_text(encoding="utf-8") for b in backups)
+    assert not list((course / "work" / "backups").glob("*.tmp"))
+
+
+def test_outputs_that_differ_every_time_are_kept_while_the_cell_is_the_same(tmp_path):
+    from dnl_course.workshop import stable
+
+    def notebook(source, said):
+        cell = new_code_cell(source, id="a", metadata={"tags": ["nbval-ignore-output"]}, execution_count=1,
+                             outputs=[new_output("stream", text=said)])  # fmt: skip
+        return new_notebook(cells=[cell])
+
+    path = tmp_path / "x.ipynb"
+    stable.write(notebook("time()", "noon"), path)
+    assert stable.keep_ignored(notebook("time()", "midnight"), path).cells[0].outputs[0].text == "noon"
+    assert stable.keep_ignored(notebook("time() + 1", "midnight"), path).cells[0].outputs[0].text == "midnight"
+
+
+def test_progress_without_a_course_says_so(monkeypatch):
+    monkeypatch.setenv("DNL_ROOT", "/nowhere")
+    result = CliRunner().invoke(cli.app, ["progress"])
+    assert result.exit_code == 2 and "DNL_ROOT=/nowhere is not a clone of the course" in result.output
+
+
+@pytest.mark.parametrize(("words", "said"), [(["hint", "01.9"], "There is no task '01.9'"), (["check", "²"], "no exercise ²")])
+def test_tasks_that_do_not_exist_are_one_line(words, said):
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 2 and said in result.output
+
+
+def test_a_torch_that_cannot_be_loaded_is_a_line_of_the_table(monkeypatch):
+    import builtins
+
+    real = builtins.__import__
+
+    def broken(name, *args, **options):
+        if name == "torch":
+            raise OSError("libcudart.so.13: cannot open shared object file")
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    assert "torch cannot be imported (OSError)" in str(doctor.threads()) and doctor.gpu().state == doctor.FAIL

@@ -61,7 +61,7 @@ def check(task_id: str, function: Any = None, *, seed: int = SEED) -> Result:
             verdict = examine(task, registry.exercise_of(task.id), function, seed)
             made = result(task, verdict, _pointer(task, verdict))
     except KeyboardInterrupt:
-        verdict = Verdict(WRONG, "Stopped by you before it ended.", mistake="layer:interrupted")
+        verdict = Verdict(WRONG, "It was stopped before it ended: is there an endless loop?", mistake="layer:interrupted")
         made = result(task, verdict)
     except Exception as error:  # noqa: BLE001  a fault of ours must not look like the learner's
         verdict = Verdict(

@@ -138,11 +138,11 @@ def threads() -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         import torch
-    except ImportError as error:
+    except Exception as error:  # noqa: BLE001  a broken library raises OSError, not ImportError
         return Check("threads", FAIL, f"torch cannot be imported ({type(error).__name__})", INSTALL)
     used = torch.get_num_threads()
     detail = f"{used} thread{'s' * (used != 1)} of {cores} core{'s' * (cores != 1)}"
-    if used < cores // 2:
+    if used < max(cores // 2, min(cores, 2)):  # half of them is usual where each core counts twice
         return Check("threads", WARN, detail, "torch uses few of your cores: is OMP_NUM_THREADS set?")
     return Check("threads", OK, detail)
 
@@ -151,8 +151,8 @@ def gpu() -> Check:
     """Name the GPU that torch can use; warn where there is one that it cannot use."""
     try:
         import torch
-    except ImportError:
-        return Check("GPU", FAIL, "torch is missing", INSTALL)
+    except Exception as error:  # noqa: BLE001
+        return Check("GPU", FAIL, f"unknown: torch cannot be imported ({type(error).__name__})", INSTALL)
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Check("GPU", OK, f"{properties.name} {properties.total_memory / 2**30:.0f} GiB")

@@ -5,6 +5,7 @@ What worked only because of a cell that is gone, or because cells were run in an
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,6 @@ def check_notebook(exercise: str, path: str | Path | None = None) -> Rehearsal:
         When the file cannot be read as a notebook.
     """
     import nbformat
-    from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     tasks = registry.exercise(exercise).tasks
@@ -54,25 +54,29 @@ def check_notebook(exercise: str, path: str | Path | None = None) -> Rehearsal:
         raise FileNotFoundError(f"there is no {notebook_path.name}: name a notebook that exists.")
     try:
         notebook = nbformat.read(notebook_path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError):
+    except Exception:  # noqa: BLE001  nbformat raises all kinds of errors for what is no notebook
         raise ValueError(f"{notebook_path.name} cannot be read as a notebook; `dnl reset {exercise}` brings a fresh one.") from None
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []  # a result saved in the file is no result
-    ended = ""
+    ended, at = "", [""]
     with kernels.manager() as manager_class:
-        client = NotebookClient(
+        client = _frugal()(
             notebook, kernel_manager_class=manager_class, kernel_name="python3", timeout=CELL_SECONDS, allow_errors=True,
+            on_cell_start=lambda cell, cell_index: at.__setitem__(0, cell.get("id", f"number {cell_index + 1}")),
             store_widget_state=False, resources={"metadata": {"path": str(notebook_path.resolve().parent)}},
         )  # fmt: skip
         try:
             client.execute()
         except CellTimeoutError:
-            ended = f"\nA cell took more than {CELL_SECONDS} s: what comes after it was not run."
+            ended = f"\nCell {at[0]} took more than {CELL_SECONDS} s (an endless loop?): what comes after it was not run."
         except DeadKernelError:
-            ended = "\nThe kernel died (out of memory?): what comes after it was not run."
+            ended = f"\nThe kernel died in cell {at[0]} (out of memory?): what comes after it was not run."
     said = results_in(notebook)
     texts = {t: text for t, text in _texts(notebook)}
+    others = sorted(p.name for p in notebook_path.parent.glob(f"{exercise}_*.ipynb") if p != notebook_path)
+    if others and path is None:
+        ended += f"\nChecked: {notebook_path.name}. Beside it lie {', '.join(others)}."
     lines = [texts.get(t.id, f"○ {t.id} {t.function}: no check of this task was run in {notebook_path.name}") for t in tasks]
     errors = [f"  {error}" for error in _errors(notebook)]
     points = sum(t.points for t in tasks if said.get(t.id) == PASSED)
@@ -81,10 +85,10 @@ def check_notebook(exercise: str, path: str | Path | None = None) -> Rehearsal:
 
 
 def _own_copy(exercise: str) -> Path:
-    found = sorted((paths.work() / "exercises").glob(f"{exercise}_*.ipynb"))
-    if found:
-        return found[0]
-    if any((paths.root() / "exercises").glob(f"{exercise}_*.ipynb")):
+    own = [paths.work() / "exercises" / p.name for p in (paths.root() / "exercises").glob(f"{exercise}_*.ipynb")]
+    if own and own[0].is_file():
+        return own[0]
+    if own:
         raise FileNotFoundError(f"you have no copy of exercise {exercise} yet: `dnl lab` makes one.")
     raise FileNotFoundError(f"exercise {exercise} has no notebook of its own: it is part of the lesson.")
 
@@ -94,11 +98,29 @@ def _texts(notebook):
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             if "class='dnl-result" in data.get("text/html", ""):
-                yield data["text/plain"].split(" ")[1].rstrip(":"), data["text/plain"]
+                task = re.match(r"\S (\d\d\.\d)", data.get("text/plain", ""))
+                if task:
+                    yield task[1], data["text/plain"]
 
 
 def _errors(notebook):
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
-                yield f"cell {cell.get('id', '?')}: {output.ename}: {output.evalue.splitlines()[0] if output.evalue else ''}"
+                yield f"cell {cell.get('id', '?')}: {output.ename}: {output.evalue.strip().splitlines()[0][:300] if output.evalue.strip() else ''}"
+
+
+def _frugal() -> type:
+    """Return a notebook client that drops what a runaway cell prints beyond a million characters."""
+    from nbclient import NotebookClient
+
+    class Frugal(NotebookClient):
+        printed = 0
+
+        def output(self, outs, msg, display_id, cell_index):
+            self.printed += len(str(msg["content"].get("text", "")))
+            if msg["msg_type"] == "stream" and self.printed > 1_000_000:
+                return None
+            return super().output(outs, msg, display_id, cell_index)
+
+    return Frugal
