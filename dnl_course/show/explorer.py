@@ -152,7 +152,7 @@ class Explorer:
         plots.overlay_weights(
             zoom, self.noisy, self.pixel, self.weights, "where weights lie", patch_size=self.patch_size, margin=2
         )
-        zoom.set_xlabel("orange: heavy")
+        zoom.set_xlabel("bright: heavy")
         ax = fig.add_subplot(grid[:, 2])
         drawn = plots.draw_weights(ax, self.weights, f"uses {self.effective:.0f} of {side * side} pixels", log=self.log)
         fig.colorbar(drawn, ax=ax, shrink=0.7, label="log₁₀ of the weight" if self.log else "weight")
