@@ -629,6 +629,15 @@ def test_another_right_answer_must_leave_its_input_alone_too():
     assert "changes its argument `patches`" in check("01.5", centred).sentence
 
 
+def test_single_precision_is_no_excuse_for_changing_an_input():
+    def pixel_weights(distances, h):
+        weights = np.exp((-distances / h**2).astype(np.float32))
+        distances[:] = 0
+        return (weights / weights.sum()).tolist()
+
+    assert "changes its argument `distances`" in check("01.2", pixel_weights).sentence
+
+
 def test_half_precision_is_refused_and_right_whole_numbers_are_not():
     assert "dtype float16" in check("01.2", lambda d, h: np.float16(np.exp(-d / h**2))).sentence
     task = dataclasses.replace(registry.task("01.3"), probes=lambda rng: [

@@ -1,7 +1,8 @@
 """The judge: given a task, the arguments and what was observed, decide; it never touches the learner's function.
 
-Layers, stopping at the first that fails: it ran → shape → dtype and finite → inputs not modified → invariants →
-values → limits. As soon as one fails, the recogniser is asked for a named mistake before that layer's own sentence.
+Layers, stopping at the first that fails: it ran → shape → dtype and finite → invariants → values; for right values,
+inputs not modified → limits. As soon as one fails, the recogniser is asked for a named mistake before that layer's own
+sentence.
 """
 
 from __future__ import annotations
@@ -85,28 +86,17 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
 
     failure = _first_failure(task, inputs, seen, tolerance)
     if failure is None:
-        verdict = _limits(task, pairs) or Verdict(PASSED, "")
-        verdict.notes += notes
-        return verdict
-
+        return _right_values(task, pairs, notes)
     number, layer, sentence = failure
-    if layer == "values" and all(all_close(o.values, task.expected(i), SINGLE) for i, o in zip(inputs, seen)):
-        verdict = _limits(task, pairs) or Verdict(PASSED, "")
-        verdict.notes.append("right to 1e-4 only: computed in single precision (float32), or rounded?")
-        return verdict
-    for other in task.also_right:
-        right = [task.expected(i, **other.switches) for i in inputs]
-        if all(o.values is not None and all_close(o.values, r, tolerance) for o, r in zip(seen, right)):
-            changed = next((n for o in seen for n in o.changed), None)
-            if changed:
-                return Verdict(WRONG, _MODIFIED.format(names=f"`{changed}`"), mistake="layer:modified")
-            return _limits(task, pairs) or Verdict(PASSED, "", notes=[*notes, other.note])
+    if layer in ("invariant", "values"):
+        others = [({}, SINGLE, "right to 1e-4 only: computed in single precision (float32), or rounded?")]
+        others += [(other.switches, tolerance, other.note) for other in task.also_right]
+        for switches, near, note in others:
+            if all(all_close(o.values, task.expected(i, **switches), near) for i, o in zip(inputs, seen)):
+                return _right_values(task, pairs, [*notes, note])
 
-    if layer == "modified":
-        named = None  # right values: nothing to recognise
-    else:
-        named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}),
-                          patterns=layer not in ("numbers", "returned"))  # fmt: skip
+    named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}),
+                      patterns=layer not in ("numbers", "returned"))  # fmt: skip
     return Verdict(
         WRONG,
         named.sentence if named else sentence,
@@ -117,6 +107,18 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
         expected=task.expected(inputs[number]),
         printed=seen[number].printed,
     )
+
+
+def _right_values(task: Task, pairs, notes: list[str]) -> Verdict:
+    """Pass right values, if the arguments were left alone and the limits kept."""
+    changed = sorted({name for _, o in pairs for name in o.changed})
+    if changed:
+        names = " and ".join(f"`{name}`" for name in changed)
+        sentence = f"The values are right, but your function changes its argument {names}: work on a copy."
+        return Verdict(WRONG, sentence, mistake="layer:modified")
+    verdict = _limits(task, pairs) or Verdict(PASSED, "")
+    verdict.notes += notes
+    return verdict
 
 
 def _one_number(task: Task, o: Observation) -> Observation:
@@ -226,15 +228,6 @@ def _numbers(task, given, right, o, tolerance):
     return None
 
 
-def _unchanged(task, given, right, o, tolerance):
-    if o.changed and all_close(o.values, right, tolerance):
-        return _MODIFIED.format(names=" and ".join(f"`{n}`" for n in o.changed))
-    return None
-
-
-_MODIFIED = "The values are right, but your function changes its argument {names}: work on a copy."
-
-
 def _invariants(task, given, right, o, tolerance):
     for holds in task.invariants:
         sentence = holds(given, o.values)
@@ -259,7 +252,7 @@ def _values(task, given, right, o, tolerance):
 
 
 _LAYERS = (
-    ("ran", _ran), ("returned", _returned), ("shape", _shape), ("numbers", _numbers), ("modified", _unchanged),
+    ("ran", _ran), ("returned", _returned), ("shape", _shape), ("numbers", _numbers),
     ("invariant", _invariants), ("values", _values),
 )  # fmt: skip
 

@@ -59,7 +59,9 @@ DISTANCE_WRONG = {
     "root": [lambda im, i, j, p: math.sqrt(distance_loop(im, i, j, p))],
     "absolute": [lambda im, i, j, p: sum(abs(im[a] - im[b]) for a, b in _pairs(i, j, p)) / p**2],
     "half_open": [lambda im, i, j, p: np.mean([(im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, last=p // 2 - 1)]),
-                  lambda im, i, j, p: sum((im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, last=p // 2 - 1)) / p**2],
+                  lambda im, i, j, p: sum((im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, last=p // 2 - 1)) / p**2,
+                  lambda im, i, j, p: np.mean([(im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p) if a[1] < i[1] + p // 2]),
+                  lambda im, i, j, p: sum((im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p) if a[0] < i[0] + p // 2) / p**2],
     "signed": [lambda im, i, j, p: np.mean([im[a] - im[b] for a, b in _pairs(i, j, p)])],
     "corner": [lambda im, i, j, p: np.mean([(im[a] - im[b]) ** 2 for a, b in _pairs(i, j, p, first=0, last=p - 1)])],
     "x_y_swapped": [lambda im, i, j, p: distance_loop(im.T, i, j, p)],
@@ -140,7 +142,8 @@ def pixel_average(image, pixel, weights):
 PIXEL_WRONG = {
     "mean": [lambda im, p, w: pixel_loop(im, p, w) / w.size],
     "half_open": [_window_half_open, lambda im, p, w: sum(
-        w[y, x] * im[p[0] + y - len(w) // 2, p[1] + x - len(w) // 2] for y in range(len(w) - 1) for x in range(len(w) - 1))],
+        w[y, x] * im[p[0] + y - len(w) // 2, p[1] + x - len(w) // 2] for y in range(len(w) - 1) for x in range(len(w) - 1)),
+        lambda im, p, w: (w[:, :-1] * _window(im, p, w)[:, :-1]).sum()],
     "corner": [lambda im, p, w: np.vdot(w, _window(im, p, w, shift=len(w) // 2))],
     "flipped": [lambda im, p, w: np.vdot(w, _window(im, p, w)[::-1, ::-1])],
     "transposed": [lambda im, p, w: np.einsum("xy,yx->", w, _window(im, p, w))],

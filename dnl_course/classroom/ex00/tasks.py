@@ -16,7 +16,7 @@ def mean_of_window(image, pixel, radius, *, after=1, swapped=False, reduce="mean
 
 
 def _probes(rng):
-    small = np.round(rng.normal(1.0, 0.6, (7, 8)), 1)
+    small = np.round(rng.normal(1.0, 0.6, (7, 8)), 1) + 0.0  # no -0.
     large = rng.normal(1.0, 0.6, (12, 17))
     return [
         Probe({"image": small, "pixel": (3, 4), "radius": 1}),

@@ -2,6 +2,9 @@
 
 from ..task import Limit, Mistake
 
+# One row too few, one column too few, or both; averaged over what is there, or over what should be.
+EARLY = tuple({"after": after, "whole": whole} for whole in (False, True) for after in ((0, 0), (0, 1), (1, 0)))
+
 PATCH_DISTANCE = (
     Mistake(
         "sum",
@@ -15,8 +18,9 @@ PATCH_DISTANCE = (
     ),
     Mistake(
         "half_open",
-        "Your patches end one row and one column early: a slice `a:b` does not contain `b`, so the end needs `+ 1`.",
-        ({"after": 0}, {"after": 0, "whole": True}),
+        "Your patches end one row or one column early: a slice `a:b` or a `range(a, b)` does not contain `b`, so the end "
+        "needs `+ 1`.",
+        EARLY,
     ),
     Mistake(
         "signed",
@@ -84,8 +88,9 @@ DENOISED_PIXEL = (
     ),
     Mistake(
         "half_open",
-        "Your window ends one row and one column early: a slice `a:b` or a `range(a, b)` does not contain `b`.",
-        ({"after": 0}, {"after": 0, "whole": True}),
+        "Your window ends one row or one column early: a slice `a:b` or a `range(a, b)` does not contain `b`, so the end "
+        "needs `+ 1`.",
+        EARLY,
     ),
     Mistake(
         "corner",

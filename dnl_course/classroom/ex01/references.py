@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 
-def _patch(image, pixel, size, *, after=1, corner=False, swapped=False):
+def _patch(image, pixel, size, *, after=(1, 1), corner=False, swapped=False):
     row, column = pixel[::-1] if swapped else pixel
     half = 0 if corner else size // 2
-    end = size if corner else size // 2 + after
-    return image[row - half : row + end, column - half : column + end]
+    below, right = (size, size) if corner else (size // 2 + extra for extra in after)
+    return image[row - half : row + below, column - half : column + right]
 
 
 def patch_distance(
@@ -51,7 +51,7 @@ def denoised_pixel(image, pixel, weights, *, reduce="sum", take="all", turn="", 
     if take == "best":
         return window.flat[weights.argmax()]
     if whole:
-        weights = weights[: len(window), : len(window)]
+        weights = weights[: window.shape[0], : window.shape[1]]
     return getattr(weights * window, reduce)()
 
 

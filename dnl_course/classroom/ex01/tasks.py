@@ -10,7 +10,7 @@ from . import mistakes, references
 
 def _features(rng, *shape, decimals=None):
     drawn = rng.normal(1.0, 0.6, shape)  # mean 1: with zero-mean inputs a missing centring hides
-    return drawn if decimals is None else np.round(drawn, decimals)
+    return drawn if decimals is None else np.round(drawn, decimals) + 0.0  # no -0.
 
 
 def _probes_distance(rng):
