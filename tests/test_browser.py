@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 
 import nbformat
 import pytest
@@ -89,10 +90,20 @@ def fill(page, text, content):
 
 
 def run(page, text):
-    """Run the cell that holds `text`, wait for its answer, and return the cell."""
+    """Run the cell that holds `text`, wait for its answer, and return the cell.
+
+    JupyterLab shows a kernel as idle a moment before it sends it anything; what is run in that moment is lost without
+    a word, so a cell whose prompt stays empty is run again, as a person would.
+    """
+    from playwright.sync_api import TimeoutError as NoAnswer
+
     code = cell(page, text)
-    code.locator(".cm-content").click()
-    page.keyboard.press("Shift+Enter")
+    for _ in range(6):
+        code.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        with suppress(NoAnswer):
+            code.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\d+|\*)\]:")).wait_for(timeout=5_000)
+            break
     code.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]:")).wait_for()
     return code
 
