@@ -20,7 +20,7 @@ help:
 	@echo "make run         execute every lesson and write build/course/index.html, readable offline"
 	@echo "make notebooks   execute the lessons and solutions in place, for authors"
 	@echo "make exercises   derive exercises/ from solutions/, for authors"
-	@echo "make bench       compare with scikit-image and OpenCV, in one run"
+	@echo "make bench       compare with scikit-image, OpenCV and mmcv, in one run"
 	@echo "make test-all    also the tests that take long"
 	@echo "make clean       remove build/ and caches (never work/)"
 	@echo
@@ -34,16 +34,16 @@ environment:
 bench-environment: environment
 	@sum=$$(cksum < requirements-bench.txt); \
 	[ "$$sum" = "$$(cat .venv/.dnl-bench 2>/dev/null)" ] || { \
-		$(BIN)/python -m pip --disable-pip-version-check install --quiet -r requirements-bench.txt && \
+		$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps -r requirements-bench.txt && \
 		echo "$$sum" > .venv/.dnl-bench; }
 
 lab: environment
 	@$(BIN)/python -m dnl_course.cli lab
 
-test: environment
+test: bench-environment
 	$(PYTEST) -m "not slow"
 
-test-all: environment
+test-all: bench-environment
 	$(PYTEST)
 
 run: environment

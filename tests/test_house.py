@@ -17,7 +17,10 @@ PACKAGE = Path(dnl_course.__file__).parent
 FLOORS = (
     {"paths", "links", "_nl_means_checks"},
     {"_nl_means_core"},
-    {"denoise", "data", "copies"},
+    {"denoise", "attention", "data", "copies"},
+    {"nn"},
+    {"measure"},
+    {"train"},
     {"show"},
     {"classroom"},
     {"workshop"},
@@ -25,7 +28,7 @@ FLOORS = (
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "dnl_course."))
-APART = {"denoise", "data"}  # import nothing of the package (denoise: but its own private halves)
+APART = {"denoise", "attention", "data"}  # import nothing of the package (denoise: but its own private halves)
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""The equations as functions of queries, keys and values."""
