@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import log, registry, source
-from .judge import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict, judge, probes_of, whole_answer
+from .judge import judge, probes_of, whole_answer
 from .probe import observe
 from .report import Result, as_html, result
 from .task import Exercise, Task
+from .verdict import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict
 
 SEED = 0  # in a notebook the same inputs every time, so that a learner can compare; a grader draws fresh ones
 
@@ -86,12 +87,12 @@ def examine(task: Task, exercise: Exercise, function: Any, seed: int) -> Verdict
     recorded = registry.stub_fingerprints(exercise.number).get(task.id)
     if source.is_stub(function, recorded):
         return Verdict(NOT_ATTEMPTED, "")
-    name = source.refused(function, exercise.forbidden)
+    name = source.refused(function, exercise.forbidden, (*task.refused, *exercise.refused_names))
     if name:
         return whole_answer(name, exercise)
     probes = probes_of(task, seed)
     without = (*exercise.answer_modules, *exercise.refused)
-    verdict = judge(task, exercise, seed, observe(function, probes, without, len(task.outputs)))
+    verdict = judge(task, exercise, seed, observe(function, probes, without, len(task.outputs), task))
     _blame_outside_data(task, function, verdict)
     return verdict
 

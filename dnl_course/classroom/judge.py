@@ -1,52 +1,23 @@
 """The judge: given a task, the arguments and what was observed, decide; it never touches the learner's function.
 
 Layers, stopping at the first that fails: it ran → shape → dtype and finite → invariants → values; for right values,
-inputs not modified → limits. As soon as one fails, the recogniser is asked for a named mistake before that layer's own
-sentence.
+inputs not modified → limits → gradients (``afterwards.py``). As soon as one fails, the recogniser is asked for a named
+mistake before that layer's own sentence.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
-from .probe import Observation, growth
-from .recognise import all_close, recognise
-from .task import Exercise, Inputs, Probe, Task
-
-DOUBLE, SINGLE = 1e-7, 1e-4  # relative tolerances for float64 and float32 answers
-PASSED, WRONG, NOT_ATTEMPTED, REFUSED = "passed", "wrong", "not attempted", "refused"
-
-
-@dataclass
-class Verdict:
-    """What the judge says.
-
-    Attributes
-    ----------
-    status : {"passed", "wrong", "not attempted", "refused"}
-    sentence : str
-        One sentence for the learner.
-    mistake : str
-        Id of the named mistake, of the limit or of the layer; empty when passed.
-    notes : list of str
-        Remarks on a right answer, or side remarks on a wrong one.
-    inputs, yours, expected : the smallest failing example, where there is one.
-    printed : str
-        What the function printed on it.
-    """
-
-    status: str
-    sentence: str
-    mistake: str = ""
-    notes: list[str] = field(default_factory=list)
-    inputs: Inputs | None = None
-    yours: list[np.ndarray] | None = None
-    expected: tuple[np.ndarray, ...] | None = None
-    printed: str = ""
+from . import afterwards
+from .probe import Observation
+from .recognise import Named, all_close, recognise
+from .task import Exercise, Probe, Task
+from .verdict import DOUBLE, REFUSED, SINGLE, WRONG, Verdict
 
 
 def probes_of(task: Task, seed: int) -> list[Probe]:
@@ -82,21 +53,24 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
 
     single = any("float32" in (o.dtypes or []) for o in seen)
     tolerance = SINGLE if single else DOUBLE
-    notes = ["computed in single precision (float32): judged to 1e-4."] if single else []
+    notes = ["computed in single precision (float32): judged to 1e-4."] if single and not task.diagnose else []
 
     failure = _first_failure(task, inputs, seen, tolerance)
     if failure is None:
-        return _right_values(task, pairs, notes)
+        return afterwards.right_values(task, pairs, tolerance, {}, notes + _also_right(task, inputs, seen))
     number, layer, sentence = failure
-    if layer in ("invariant", "values"):
+    if layer in ("invariant", "values") and not task.diagnose:
         others = [({}, SINGLE, "right to 1e-4 only: computed in single precision (float32), or rounded?")]
         others += [(other.switches, tolerance, other.note) for other in task.also_right]
         for switches, near, note in others:
             if all(all_close(o.values, task.expected(i, **switches), near) for i, o in zip(inputs, seen)):
-                return _right_values(task, pairs, [*notes, note])
+                return afterwards.right_values(task, pairs, max(near, tolerance), switches, [*notes, note])
 
-    named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}),
-                      patterns=layer not in ("numbers", "returned"))  # fmt: skip
+    if task.diagnose:
+        named = next((Named(m.id, m.sentence) for m in task.mistakes if m.id == sentence), None)
+    else:
+        named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}),
+                          patterns=layer not in ("numbers", "returned"))  # fmt: skip
     return Verdict(
         WRONG,
         named.sentence if named else sentence,
@@ -109,16 +83,10 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
     )
 
 
-def _right_values(task: Task, pairs, notes: list[str]) -> Verdict:
-    """Pass right values, if the arguments were left alone and the limits kept."""
-    changed = sorted({name for _, o in pairs for name in o.changed})
-    if changed:
-        names = " and ".join(f"`{name}`" for name in changed)
-        sentence = f"The values are right, but your function changes its argument {names}: work on a copy."
-        return Verdict(WRONG, sentence, mistake="layer:modified")
-    verdict = _limits(task, pairs) or Verdict(PASSED, "")
-    verdict.notes += notes
-    return verdict
+def _also_right(task: Task, inputs, seen) -> list[str]:
+    """Return the notes on another right answer, where answers are judged by property."""
+    said = {task.diagnose(i, o.values) for i, o in zip(inputs, seen)} if task.diagnose else set()
+    return [other.note for other in task.also_right if f"also:{other.switches.get('key')}" in said]
 
 
 def _one_number(task: Task, o: Observation) -> Observation:
@@ -215,7 +183,7 @@ def _shape(task, given, right, o, tolerance):
 
 def _numbers(task, given, right, o, tolerance):
     for (name, _), dtype, mine, r in zip(task.outputs, o.dtypes, o.values, right):
-        if np.dtype(dtype).kind == "c" or dtype == "float16" or dtype == "bool":
+        if dtype == "bfloat16" or np.dtype(dtype).kind == "c" or dtype in ("float16", "bool"):
             return f"`{name}` has dtype {dtype}; expected float64 (float32 is accepted)."
         if np.dtype(dtype).kind in "iu" and not np.array_equal(mine, r):
             return f"`{name}` consists of whole numbers ({dtype}): the decimals were lost on the way."
@@ -238,6 +206,9 @@ def _invariants(task, given, right, o, tolerance):
 
 def _values(task, given, right, o, tolerance):
     mine = o.values
+    if task.diagnose:
+        said = task.diagnose(given, mine)
+        return None if said.startswith("also:") else said or None
     if all_close(mine, right, tolerance):
         return None
     own = task.explain(given, mine, right) if task.explain else None
@@ -255,21 +226,3 @@ _LAYERS = (
     ("ran", _ran), ("returned", _returned), ("shape", _shape), ("numbers", _numbers),
     ("invariant", _invariants), ("values", _values),
 )  # fmt: skip
-
-
-def _limits(task: Task, pairs) -> Verdict | None:
-    for limit in task.limits:
-        counted = _counted(limit.measure, pairs)
-        if counted > limit.allowed:
-            return Verdict(WRONG, limit.sentence.format(counted=counted, allowed=limit.allowed), mistake=limit.id)
-    return None
-
-
-def _counted(measure: str, pairs) -> float:
-    if measure == "memory":
-        return max((o.counted or 0.0) / _first_array(p).nbytes for p, o in pairs if p.measure == "memory")
-    return growth([p for p, _ in pairs], [o for _, o in pairs])
-
-
-def _first_array(probe: Probe) -> np.ndarray:
-    return next(v for v in probe.inputs.values() if isinstance(v, np.ndarray))

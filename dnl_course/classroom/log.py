@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import paths
 from . import registry
-from .judge import PASSED
+from .verdict import PASSED
 
 
 def recording() -> bool:

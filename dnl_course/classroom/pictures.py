@@ -15,11 +15,13 @@ def side_by_side(yours: np.ndarray, expected: np.ndarray, name: str) -> str:
 
     Parameters
     ----------
-    yours, expected : (H, W) arrays
-        Drawn on one grey scale; the difference on its own, symmetric about zero.
+    yours, expected : (H, W) or (B, H, W) arrays
+        Of several, the first one is drawn, on one grey scale; the difference on its own, symmetric about zero.
     name : str
         What they are, for the alt text.
     """
+    if yours.ndim == expected.ndim == 3 and len(yours) and len(expected):
+        yours, expected = yours[0], expected[0]
     if yours.shape != expected.shape or yours.ndim != 2 or min(yours.shape) < SMALLEST:
         return ""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

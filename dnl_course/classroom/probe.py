@@ -12,15 +12,16 @@ import io
 import sys
 import sysconfig
 import traceback
-import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .task import Probe
+from .counting import counting
+from .task import Probe, Task, as_tensors, call
 
 GROWN = 1.5  # executed lines, from the first to the last probe that counts them; beyond it memory is not measured too
 
@@ -42,7 +43,11 @@ class Observation:
     changed : list of str
         Arguments that the call modified.
     counted : float or None
-        Peak bytes or executed lines, where the probe asks for one.
+        Peak bytes, executed lines or entries of the largest tensor, where the probe asks for one.
+    gradients : list of (array or None), or None
+        Where the task compares gradients: one per argument that it names, None where no gradient arrived.
+    gradient_error : str
+        What backward raised.
     printed : str
         What the function printed.
     """
@@ -57,28 +62,36 @@ class Observation:
     raiser: str = ""
     changed: tuple[str, ...] = ()
     counted: float | None = None
+    gradients: list[np.ndarray | None] | None = None
+    gradient_error: str = ""
     printed: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return the observation as JSON-able data; float64 values survive to the bit."""
         plain = asdict(self)
         plain["changed"] = list(self.changed)
-        if self.values is not None:
-            plain["values"] = [
-                {"shape": list(v.shape), "dtype": v.dtype.str, "hex": np.ascontiguousarray(v).tobytes().hex()}
-                for v in self.values
-            ]
+        for name in ("values", "gradients"):
+            arrays = getattr(self, name)
+            plain[name] = None if arrays is None else [_packed(v) for v in arrays]
         return plain
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Observation:
         """Return the observation that :meth:`to_plain` wrote."""
-        values = plain["values"]
-        if values is not None:
-            values = [
-                np.frombuffer(bytes.fromhex(v["hex"]), dtype=np.dtype(v["dtype"])).reshape(v["shape"]) for v in values
-            ]
-        return cls(**{**plain, "values": values, "changed": tuple(plain["changed"])})
+        arrays = {n: None if plain[n] is None else [_unpacked(v) for v in plain[n]] for n in ("values", "gradients")}
+        return cls(**{**plain, **arrays, "changed": tuple(plain["changed"])})
+
+
+def _packed(array: np.ndarray | None) -> dict[str, Any] | None:
+    if array is None:
+        return None
+    return {"shape": list(array.shape), "dtype": array.dtype.str, "hex": np.ascontiguousarray(array).tobytes().hex()}
+
+
+def _unpacked(packed: dict[str, Any] | None) -> np.ndarray | None:
+    if packed is None:
+        return None
+    return np.frombuffer(bytes.fromhex(packed["hex"]), dtype=np.dtype(packed["dtype"])).reshape(packed["shape"])
 
 
 @contextlib.contextmanager
@@ -100,7 +113,7 @@ def absent(modules: Sequence[str]) -> Iterator[None]:
 
 
 def observe(
-    function: Callable, probes: Sequence[Probe], without: Sequence[str] = (), outputs: int = 1
+    function: Callable, probes: Sequence[Probe], without: Sequence[str] = (), outputs: int = 1, task: Task | None = None
 ) -> list[Observation]:
     """Call ``function`` once per probe.
 
@@ -113,6 +126,8 @@ def observe(
         Modules that cannot be imported meanwhile (the exercise's answer modules).
     outputs : int
         How many arrays are to come back; a list is one array, or so many.
+    task : Task, optional
+        Says whether arrays become tensors, how the function is driven, and which gradients are wanted.
 
     Returns
     -------
@@ -123,7 +138,7 @@ def observe(
     with absent(without):
         for probe in probes:
             grown = probe.measure == "memory" and growth(probes, seen) > GROWN
-            seen.append(Observation(kind="skipped") if grown else _call(function, probe, outputs))
+            seen.append(Observation(kind="skipped") if grown else _call(function, probe, outputs, task))
     return seen
 
 
@@ -133,22 +148,26 @@ def growth(probes: Sequence[Probe], seen: Sequence[Observation]) -> float:
     return counted[-1] / counted[0] if len(counted) > 1 else 1.0
 
 
-def _call(function: Callable, probe: Probe, outputs: int) -> Observation:
+def _call(function: Callable, probe: Probe, outputs: int, task: Task | None) -> Observation:
     given = copy.deepcopy(dict(probe.inputs))
+    if task and task.tensors:
+        given = as_tensors(given)
     seen = Observation()
     printed = io.StringIO()
     value = None
     with contextlib.redirect_stdout(printed), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        with _counting(probe.measure, function) as count:
+        with counting(probe.measure) as count:
             try:
-                value = function(*given.values())
+                value = call(function, given, task.drive if task else None)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001  a learner's function may raise anything, SystemExit too
                 seen.error, seen.message = type(error).__name__, _text(error)
                 seen.line, seen.where, seen.raiser = _learners_line(error)
             seen.counted = count()
+        if task and task.gradient and not seen.error and probe.measure is None:
+            _observe_gradients(function, probe, outputs, task, seen)
     seen.printed = printed.getvalue()[:2000].encode("utf-8", "replace").decode()
     seen.changed = tuple(n for n, before in probe.inputs.items() if not _same(before, given[n]))
     seen.kind = type(value).__name__
@@ -157,6 +176,36 @@ def _call(function: Callable, probe: Probe, outputs: int) -> Observation:
     except Exception:  # noqa: BLE001  a strange object is no array, whatever it raises when asked
         seen.values = seen.dtypes = None
     return seen
+
+
+def _observe_gradients(function: Callable, probe: Probe, outputs: int, task: Task, seen: Observation) -> None:
+    """Call once more on leaves, so that the first call shows what happens to arguments that are changed in place."""
+    try:
+        seen.gradients = gradients(function, probe, outputs, task)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        seen.gradient_error = f"{type(error).__name__}: {_text(error)}"
+
+
+def gradients(function: Callable, probe: Probe, outputs: int, task: Task) -> list[np.ndarray | None]:
+    """Return the gradients of a fixed random linear functional of the answer, None where none arrives."""
+    import torch
+
+    given = as_tensors(probe.inputs)
+    for name in task.gradient:
+        given[name].requires_grad_()
+    value = call(function, given, task.drive)
+    parts = value if outputs > 1 and isinstance(value, (tuple, list)) else (value,)
+    rng = np.random.default_rng(0)
+    total = sum(
+        (part * torch.tensor(rng.normal(size=tuple(part.shape)), dtype=part.dtype, device=part.device)).sum()
+        for part in parts if isinstance(part, torch.Tensor) and part.requires_grad
+    )  # fmt: skip
+    if not isinstance(total, torch.Tensor):
+        return [None] * len(task.gradient)
+    found = torch.autograd.grad(total, [given[name] for name in task.gradient], allow_unused=True)
+    return [None if g is None else g.detach().cpu().double().numpy() for g in found]
 
 
 def _text(error: BaseException) -> str:
@@ -168,7 +217,8 @@ def _text(error: BaseException) -> str:
 
 def _learners_line(error: BaseException) -> tuple[int, str, str]:
     """Return line number, line and function that an exception came from, as far as it is the learner's own."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    course = str(Path(__file__).parent.parent)  # the drive functions of exercises too
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(course)]
     libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     own = [f for f in frames if not f.filename.startswith(libraries)] or frames[:1]
     if not own:
@@ -178,59 +228,24 @@ def _learners_line(error: BaseException) -> tuple[int, str, str]:
 
 def _same(before: Any, after: Any) -> bool:
     if isinstance(before, np.ndarray):
+        after = after.detach().numpy() if hasattr(after, "detach") else after
         return before.shape == after.shape and np.array_equal(before, after)
     return before == after
 
 
 def _arrays(value: Any, outputs: int) -> tuple[list[np.ndarray] | None, list[str] | None]:
     several = outputs > 1 and isinstance(value, (tuple, list))
-    values = []
+    values, dtypes = [], []
     for part in value if several else (value,):
+        kind = None
         if hasattr(part, "detach"):  # a torch tensor, on any device
-            part = part.detach().cpu().numpy()
+            part = part.detach().cpu()
+            if str(part.dtype) == "torch.bfloat16":  # NumPy has none
+                part, kind = part.float(), "bfloat16"
+            part = part.resolve_conj().resolve_neg().numpy()
         array = np.array(part)
         if array.dtype.kind not in "biufc":
             return None, None
         values.append(array)
-    return values, [str(v.dtype) for v in values]
-
-
-@contextlib.contextmanager
-def _counting(measure: str | None, function: Callable) -> Iterator[Callable[[], float | None]]:
-    if measure == "memory":
-        yield from _peak_bytes()
-    elif measure == "lines":
-        yield from _executed_lines()
-    else:
-        yield lambda: None
-
-
-def _peak_bytes() -> Iterator[Callable[[], float]]:
-    was_tracing = tracemalloc.is_tracing()
-    if not was_tracing:
-        tracemalloc.start()
-    tracemalloc.reset_peak()
-    start = tracemalloc.get_traced_memory()[0]
-    try:
-        yield lambda: float(tracemalloc.get_traced_memory()[1] - start)
-    finally:
-        if not was_tracing:
-            tracemalloc.stop()
-
-
-def _executed_lines() -> Iterator[Callable[[], float]]:
-    lines = 0
-
-    def count(frame, event, argument):
-        nonlocal lines
-        if "site-packages" in frame.f_code.co_filename:
-            return None  # a library's own lines are not the learner's loop
-        lines += event == "line"
-        return count
-
-    before = sys.gettrace()  # a debugger or a coverage tool may be at work
-    sys.settrace(count)
-    try:
-        yield lambda: float(lines)
-    finally:
-        sys.settrace(before)
+        dtypes.append(kind or str(array.dtype))
+    return values, dtypes

@@ -66,7 +66,13 @@ def recognise(
     by_size = sorted(range(len(inputs)), key=lambda n: _size(inputs[n]))  # the cheapest probe rules most out
 
     def explains(switches: Mapping[str, Any]) -> bool:
-        return all(_explains(task, switches, n, inputs[n], seen[n], tolerance, bank) for n in by_size)
+        exactly = False
+        for n in by_size:
+            how = _explains(task, switches, n, inputs[n], seen[n], tolerance, bank)
+            if not how:
+                return False
+            exactly |= how == "exactly"
+        return exactly
 
     for mistake in task.mistakes:
         if any(explains(switches) for switches in mistake.variants):
@@ -87,29 +93,34 @@ def _size(inputs: Inputs) -> int:
     return sum(np.size(v) for v in inputs.values())
 
 
-def _explains(task, switches, n, inputs, seen, tolerance, bank) -> bool:
+def _explains(task, switches, n, inputs, seen, tolerance, bank) -> str:
+    """Return "exactly", "alike" (the same kind of error, in other words) or nothing."""
     key = (n, tuple(sorted((k, repr(v)) for k, v in switches.items())))
     if key not in bank:
         try:
             with np.errstate(all="ignore"):
                 bank[key] = task.expected(inputs, **switches)
         except Exception as error:  # noqa: BLE001  this mistake raises: so does the learner's function
-            bank[key] = f"{type(error).__name__} {_shapes_in(str(error))}"
+            bank[key] = (type(error).__name__, _shapes_in(str(error)))
     predicted = bank[key]
-    if isinstance(predicted, str):
-        return f"{seen.error} {_shapes_in(seen.message)}" == predicted
-    return not seen.error and seen.values is not None and all_close(seen.values, predicted, tolerance)
+    if isinstance(predicted[0], str):
+        if seen.error != predicted[0]:
+            return ""
+        return "exactly" if _shapes_in(seen.message) == predicted[1] else "alike"
+    right = not seen.error and seen.values is not None and all_close(seen.values, predicted, tolerance)
+    return "exactly" if right else ""
 
 
 def _shapes_in(message: str) -> list[str]:
     """Return the shapes that an error names, in any order: `a * b` and `b * a` fail alike."""
-    return sorted(re.findall(r"\([\d, ]+\)", message))
+    return sorted(re.findall(r"[(\[][\d, ]+[)\]]|\d+x\d+", message))
 
 
 def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], tolerance: float) -> Named | None:
     """Return a pattern that needs no bank: a factor, a shift, a sign, a transposition, only the border wrong."""
     if any(s.error or s.values is None for s in seen):
         return None
+    batch = 2 if task.tensors else 3  # from how many axes on the first one counts images
     expected = [task.expected(i) for i in inputs]
     if any(len(s.values) != len(e) for s, e in zip(seen, expected)):
         return None
@@ -117,7 +128,7 @@ def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], t
         yours, right = ([np.concatenate([np.ravel(v) for v in values]) for values in all_values]
                         for all_values in ([s.values for s in seen], expected))  # fmt: skip
         if all(v.shape == e.shape for s, values in zip(seen, expected) for v, e in zip(s.values, values)):
-            for found in _patterns(yours, right, inputs, tolerance):
+            for found in _patterns(yours, right, inputs, tolerance, batch):
                 return Named(f"general:{found[0]}", f"Each of your outputs {found[1]}")
     for position, (name, _) in enumerate(task.outputs):
         others = [p for p in range(len(task.outputs)) if p != position]
@@ -125,16 +136,16 @@ def general(task: Task, inputs: Sequence[Inputs], seen: Sequence[Observation], t
             continue
         yours, right = [s.values[position] for s in seen], [e[position] for e in expected]
         subject = "your answer" if len(task.outputs) == 1 else f"`{name}`"
-        for found in _patterns(yours, right, inputs, tolerance):
+        for found in _patterns(yours, right, inputs, tolerance, batch):
             return Named(f"general:{found[0]}", f"{subject[0].upper()}{subject[1:]} {found[1]}")
     return None
 
 
-def _patterns(yours, right, inputs, tolerance) -> Iterator[tuple[str, str]]:
+def _patterns(yours, right, inputs, tolerance, batch) -> Iterator[tuple[str, str]]:
     if any(y.dtype.kind not in "iuf" for y in yours):
         return
-    if all(y.ndim == 2 and close(y.T, r, tolerance) for y, r in zip(yours, right)) and any(
-        not close(y, y.T, tolerance) for y in yours if y.ndim == 2
+    if all(y.ndim >= 2 and close(y.swapaxes(-1, -2), r, tolerance) for y, r in zip(yours, right)) and any(
+        not close(y, y.swapaxes(-1, -2), tolerance) for y in yours
     ):
         yield "transposed", "is the right one transposed: rows and columns have changed places."
     if any(y.shape != r.shape or not np.isfinite(y).all() for y, r in zip(yours, right)):
@@ -154,10 +165,10 @@ def _patterns(yours, right, inputs, tolerance) -> Iterator[tuple[str, str]]:
         constant = np.ptp(shifts) <= 1e-6 * max(abs(shifts[0]), 1e-12)
         amount = f"{shifts[0]:+.4g}" if constant else "a constant that changes with the input"
         yield "shift", f"is the right one plus the same number everywhere ({amount})."
-    if all(r.ndim == 3 and len(r) > 1 and close(y[:1], r[:1], tolerance) for y, r in zip(yours, right)):
+    if all(r.ndim >= batch and len(r) > 1 and close(y[:1], r[:1], tolerance) for y, r in zip(yours, right)):
         yield "first_of_batch", "is right for the first element of the batch only."
     margins = [_wrong_margin(y, r, tolerance) for y, r in zip(yours, right)]
-    if all(m is not None for m in margins):
+    if batch == 3 and all(m is not None for m in margins):
         yield "border", f"is right inside and wrong in the outer {max(margins)} rows and columns: look at the border."
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .judge import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict
 from .pictures import side_by_side
 from .task import Task
+from .verdict import NOT_ATTEMPTED, PASSED, REFUSED, WRONG, Verdict
 
 EMPHASIS = re.compile(r"(?<![\w*`])\*(\w[\w ]*)\*(?![\w*])")
 MARKS = {PASSED: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", REFUSED: "✗"}

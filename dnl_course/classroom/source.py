@@ -6,6 +6,7 @@ import ast
 import dis
 import functools
 import hashlib
+import importlib
 import inspect
 import textwrap
 import types
@@ -82,24 +83,33 @@ def _raises_not_implemented(node: ast.stmt) -> bool:
     return isinstance(node, ast.Raise) and node.exc is not None and "NotImplementedError" in ast.dump(node.exc)
 
 
-def uses(function: Callable, _seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, object) for everything that a function reads from outside itself.
-
-    Follows functions that were written in the same notebook, so that a helper hides nothing. Attributes are
-    resolved on modules and classes only: looking at a learner's function runs nothing of it.
-    """
+def written(function: Callable, _seen: set[int] | None = None) -> Iterator[types.FunctionType]:
+    """Yield a function and those that it calls and that were written in the same notebook: a helper hides nothing."""
     seen = set() if _seen is None else _seen
     plain = unwrap(function)
     if plain is None or id(plain) in seen:
         return
     seen.add(id(plain))
+    yield plain
+    for _, value in _reads_of(plain):
+        own = unwrap(value) if callable(value) and not isinstance(value, type) else None
+        if own is not None and own.__globals__ is plain.__globals__:
+            yield from written(own, seen)
+
+
+def uses(function: Callable) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted name, object) for everything that a function and its helpers read from outside themselves.
+
+    Attributes are resolved on modules and classes only: looking at a learner's function runs nothing of it.
+    """
+    for plain in written(function):
+        yield from _reads_of(plain)
+
+
+def _reads_of(plain: types.FunctionType) -> Iterator[tuple[str, Any]]:
     outside = {**plain.__globals__, **_closure(plain)}
     for code in _codes(plain.__code__):
-        for name, value in _reads(code, outside):
-            yield name, value
-            own = unwrap(value) if callable(value) and not isinstance(value, type) else None
-            if own is not None and own.__globals__ is plain.__globals__:
-                yield from uses(own, seen)
+        yield from _reads(code, outside)
 
 
 def _closure(function: types.FunctionType) -> dict[str, Any]:
@@ -137,8 +147,16 @@ def _reads(code: types.CodeType, outside: dict[str, Any]) -> Iterator[tuple[str,
             name, value = None, None
 
 
-def refused(function: Callable, prefixes: tuple[str, ...]) -> str | None:
+def refused(function: Callable, prefixes: tuple[str, ...], names: tuple[str, ...] = ()) -> str | None:
     """Return the full name of the first whole answer that a function is or calls (rule R5), or None.
+
+    Parameters
+    ----------
+    function : callable
+    prefixes : tuple of str
+        Modules in which everything is refused.
+    names : tuple of str
+        Dotted names of single objects; a method of the same name is refused too.
 
     Examples
     --------
@@ -146,15 +164,30 @@ def refused(function: Callable, prefixes: tuple[str, ...]) -> str | None:
     >>> def mine(image): return skimage.restoration.denoise_nl_means(image)
     >>> refused(mine, ("skimage.restoration",))
     'skimage.restoration'
+    >>> def rows(logits): return logits.softmax(-1)
+    >>> refused(rows, (), ("torch.softmax",))
+    'torch.softmax'
     """
     plain = unwrap(function)
     itself = [(getattr(f, "__name__", type(f).__name__), f) for f in (function, plain) if f is not None]
+    whole = [(name, _object(name)) for name in names]
     for name, value in [*itself, *uses(function)]:
         is_module = isinstance(value, types.ModuleType)
         home = value.__name__ if is_module else getattr(value, "__module__", None)
         if isinstance(home, str) and any(home == p or home.startswith(p + ".") for p in prefixes):
             return home if is_module else f"{home}.{name.rpartition('.')[2]}"
-    return None
+        for dotted, answer in whole:
+            if value is answer or (is_module and home == dotted):  # imported inside the function
+                return dotted
+    read = {step.argval for f in written(function) for code in _codes(f.__code__) for step in dis.get_instructions(code)
+            if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}  # fmt: skip
+    return next((name for name in names if name.rpartition(".")[2] in read), None)
+
+
+def _object(dotted: str) -> Any:
+    """Return the object of a dotted name such as ``torch.nn.functional.softmax``."""
+    module, _, name = dotted.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def outside_data(function: Callable) -> list[str]:

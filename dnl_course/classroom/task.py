@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ class Probe:
     ----------
     inputs : mapping
         Argument name to value (arrays, numbers, tuples of integers), in the order of the call.
-    measure : {None, "memory", "lines"}
+    measure : {None, "memory", "lines", "tensor"}
         What is counted besides the value; such a probe serves limits, never the values.
     """
 
@@ -41,7 +42,7 @@ class Mistake:
         What the learner did and what the task asks for, in one sentence.
     variants : tuple of dict
         Keyword switches of the task's reference; several when the same mistake can be written so that its
-        numbers differ.
+        numbers differ. None where the task's ``diagnose`` names the mistake.
     """
 
     id: str
@@ -57,17 +58,21 @@ class Limit:
     ----------
     id, sentence : str
         As for a mistake; the sentence may use ``{counted}`` and ``{allowed}``.
-    measure : {"memory", "lines"}
+    measure : {"memory", "lines", "tensor"}
         ``memory``: peak of what Python and NumPy allocate, in copies of the first array argument.
         ``lines``: executed Python lines of the last probe divided by those of the first, that is, their growth.
+        ``tensor``: entries of the largest tensor that torch makes on the way.
     allowed : float
         The largest value that passes.
+    note : bool
+        Beyond it the answer passes all the same, and the sentence is a note.
     """
 
     id: str
     sentence: str
     measure: str
     allowed: float
+    note: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,18 @@ class Task:
         ``invariant(inputs, values)`` returns ``None``, or a sentence that says what does not hold.
     explain : callable or None
         ``explain(inputs, values, expected)`` may return a sentence when no known mistake fits.
+    tensors : bool
+        The arrays of a probe become torch tensors before the call.
+    gradient : tuple of str
+        Arguments through which the answer is trained: for right values, the gradients are compared too.
+    drive : callable or None
+        ``drive(function, inputs)`` calls the function and returns what is judged, where the function takes or
+        returns something that is no array (a module, an operation), built here from the probe's arrays.
+    diagnose : callable or None
+        Judges by property instead of by values: ``diagnose(inputs, values)`` returns ``""`` (right), the id of a
+        mistake, ``"also:KEY"`` for an :class:`AlsoRight` with ``{"key": "KEY"}``, or a sentence.
+    refused : tuple of str
+        Dotted names of objects that are the whole task; also refused as methods.
     """
 
     id: str
@@ -115,6 +132,11 @@ class Task:
     also_right: tuple[AlsoRight, ...] = ()
     invariants: tuple[Callable, ...] = ()
     explain: Callable | None = None
+    tensors: bool = False
+    gradient: tuple[str, ...] = ()
+    drive: Callable | None = None
+    diagnose: Callable | None = None
+    refused: tuple[str, ...] = ()
 
     @property
     def function(self) -> str:
@@ -134,20 +156,42 @@ class Task:
 
     def expected(self, inputs: Inputs, **switches: Any) -> tuple[np.ndarray, ...]:
         """Values of the reference, always as a tuple of float64 arrays."""
-        value = self.reference(**inputs, **switches)
+        function = functools.partial(self.reference, **switches)
+        value = call(function, as_tensors(inputs) if self.tensors else inputs, self.drive)
         values = value if isinstance(value, tuple) else (value,)
-        return tuple(np.asarray(v, dtype=np.float64) for v in values)
+        return tuple(np.asarray(v.detach() if hasattr(v, "detach") else v, dtype=np.float64) for v in values)
+
+
+def call(function: Callable, inputs: Inputs, drive: Callable | None) -> Any:
+    """Call a function with the arguments of a probe, as the task wants it called."""
+    return drive(function, inputs) if drive else function(*inputs.values())
+
+
+def as_tensors(inputs: Inputs) -> dict[str, Any]:
+    """Return the inputs with every array as a torch tensor of its own memory."""
+    import torch
+
+    return {name: torch.tensor(v) if isinstance(v, np.ndarray) else v for name, v in inputs.items()}
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """The tasks of one lesson and what must not be used to solve them."""
+    """The tasks of one lesson and what must not be used to solve them.
+
+    Attributes
+    ----------
+    answer_modules, refused : tuple of str
+        Module prefixes: the package's own answers, and libraries that have the whole answer.
+    refused_names : tuple of str
+        Dotted names of objects that are a whole answer, in modules that are allowed otherwise.
+    """
 
     number: str
     title: str
     tasks: tuple[Task, ...]
     answer_modules: tuple[str, ...] = ()
     refused: tuple[str, ...] = field(default=())
+    refused_names: tuple[str, ...] = ()
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import paths
 from ..classroom import registry
-from ..classroom.judge import PASSED
+from ..classroom.verdict import PASSED
 from . import kernels
 from .prove import results_in
 
