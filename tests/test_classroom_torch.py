@@ -245,7 +245,7 @@ def test_what_is_not_named_is_allowed():
 
 
 def test_maps_of_a_batch_are_drawn():
-    probes = lambda rng: [Probe({"q": rng.normal(1, 0.6, (2, 6, 3)), "k": rng.normal(1, 0.6, (2, 5, 3))})]  # noqa: E731
+    probes = lambda rng: [Probe({"q": rng.normal(1, 0.6, (2, 6, 3)), "k": rng.normal(1, 0.6, (2, 5, 3))})]
     task = replace(SCORES, probes=probes)
     shown = result(task, look(task, lambda q, k: 2 * q @ k.mT + q.sum()))
     assert "<img" in shown.picture and "q =" in shown.example
