@@ -1,1 +1,20 @@
-"""The equations as modules."""
+"""The equations as modules: the non-local block, how it enters a network, and where trained weights lie."""
+
+from dnl_course.nn.blocks import NonLocalBlock
+from dnl_course.nn.convert import from_mmcv, to_mmcv
+from dnl_course.nn.insertion import Insertion, insert
+from dnl_course.nn.positions import from_positions, to_positions
+from dnl_course.nn.weights import describe, load_weights, save_weights
+
+__all__ = [
+    "Insertion",
+    "NonLocalBlock",
+    "describe",
+    "from_mmcv",
+    "from_positions",
+    "insert",
+    "load_weights",
+    "save_weights",
+    "to_mmcv",
+    "to_positions",
+]
