@@ -1,6 +1,8 @@
 """The classroom's torch tasks: tensors go in, gradients are compared, the largest tensor is counted, properties judged."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -153,7 +155,7 @@ def test_the_same_kind_of_error_in_other_words_is_the_same_mistake():
     (lambda q, k: torch.tensor((q @ k.mT).tolist()), "no gradient flows back to `q` and `k`"),
     (with_numpy, "backward through it raises RuntimeError"),
     (lambda q, k: with_numpy(q.detach(), k.detach()), "NumPy array"),
-    (lambda q, k: q @ k.mT + 0 * (0 * q @ k.mT).sqrt(), "divided by 0"),
+    (lambda q, k: q @ k.mT + 0 * (0 * q @ k.mT).sqrt(), "`q` holds NaN"),
     (lambda q, k: q @ (0.5 * k + 0.5 * k.detach()).mT, "with respect to `k`"),
 ])  # fmt: skip
 def test_a_gradient_that_is_cut_off_is_said(function, said):
@@ -249,3 +251,9 @@ def test_maps_of_a_batch_are_drawn():
     task = replace(SCORES, probes=probes)
     shown = result(task, look(task, lambda q, k: 2 * q @ k.mT + q.sum()))
     assert "<img" in shown.picture and "q =" in shown.example
+
+
+def test_a_numpy_task_loads_no_torch():
+    ask = "import sys; from dnl_course.classroom import check; check('01.2', lambda distances, h: distances); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -54,10 +54,12 @@ def task(task_id: str) -> Task:
     >>> task("01.1").function
     'patch_distance'
     """
-    everything = {t.id: t for number in exercises() for t in exercise(number).tasks}
-    if task_id in everything:
-        return everything[task_id]
     number = str(task_id)[:2]
+    if number in exercises():  # the others need not be imported: torch is slow to load
+        for known in exercise(number).tasks:
+            if known.id == task_id:
+                return known
+    everything = {t.id: t for n in exercises() for t in exercise(n).tasks}
     near = [i for i in everything if i.startswith(number)] or list(everything)
     nearest = difflib.get_close_matches(str(task_id), everything, n=1, cutoff=0.5)
     did_you_mean = f" Did you mean {nearest[0]!r}?" if nearest else ""
