@@ -150,11 +150,24 @@ def test_the_same_kind_of_error_in_other_words_is_the_same_mistake():
 # ------------------------------------------------------------------ gradients
 
 
+class Cut(torch.autograd.Function):
+    """Raises on the way back."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise RuntimeError("stopped.")
+
+
 @pytest.mark.parametrize(("function", "said"), [
     (lambda q, k: q.detach() @ k.mT, "no gradient flows back to `q`"),
     (lambda q, k: torch.tensor((q @ k.mT).tolist()), "no gradient flows back to `q` and `k`"),
-    (with_numpy, "backward through it raises RuntimeError"),
-    (lambda q, k: with_numpy(q.detach(), k.detach()), "NumPy array"),
+    (with_numpy, "NumPy has no gradients"),
+    (lambda q, k: Cut.apply(q @ k.mT), "backward through it raises RuntimeError: stopped."),
+    (lambda q, k: with_numpy(q.detach(), k.detach()), "NumPy has no gradients"),
     (lambda q, k: q @ k.mT + 0 * (0 * q @ k.mT).sqrt(), "`q` holds NaN"),
     (lambda q, k: q @ (0.5 * k + 0.5 * k.detach()).mT, "with respect to `k`"),
 ])  # fmt: skip
@@ -236,6 +249,16 @@ def helper(q, k):
 def test_a_whole_answer_is_refused_by_name(function):
     verdict = look(SCORES, function)
     assert verdict.status == "refused" and ("torch.bmm" in verdict.sentence or "scaled_dot" in verdict.sentence)
+
+
+def with_types(q, k):
+    assert isinstance(q, torch.Tensor)
+    return q @ k.mT
+
+
+def test_the_name_of_a_type_is_no_data_from_the_notebook():
+    verdict = look(SCORES, with_types)
+    assert verdict.status == "passed" and not verdict.notes
 
 
 def test_what_is_not_named_is_allowed():

@@ -13,6 +13,7 @@ from .recognise import close
 from .task import Probe, Task
 from .verdict import PASSED, SINGLE, WRONG, Verdict
 
+NUMPY = "NumPy has no gradients: a network is trained through this function, so stay in torch."
 Pairs = Sequence[tuple[Probe, Observation]]
 
 
@@ -41,7 +42,7 @@ def _modified(pairs: Pairs) -> Verdict | None:
     if not changed:
         return None
     names = " and ".join(f"`{name}`" for name in changed)
-    sentence = f"The values are right, but your function changes its argument {names}: work on a copy."
+    sentence = f"The values are right, but your function changes its argument{'s' * (len(changed) > 1)} {names}: work on a copy."
     return Verdict(WRONG, sentence, mistake="layer:modified")
 
 
@@ -75,12 +76,14 @@ def _gradients(task: Task, pairs: Pairs, tolerance: float, switches: Mapping[str
     for probe, o in pairs:
         if not task.gradient or probe.measure is not None:
             continue
+        if "numpy()" in o.gradient_error:
+            return _cut_off(NUMPY)
         if o.gradient_error:
-            return _cut_off(f"backward through it raises {o.gradient_error}.")
+            return _cut_off(f"backward through it raises {o.gradient_error.rstrip('.')}.")
         lost = [name for name, g in zip(task.gradient, o.gradients) if g is None]
         if lost:
             if o.kind == "ndarray":
-                return _cut_off("it is a NumPy array: a network is trained through this function, so stay in torch.")
+                return _cut_off(NUMPY)
             names = " and ".join(f"`{name}`" for name in lost)
             return _cut_off(
                 f"no gradient flows back to {names}: `.detach()`, `.item()`, `.numpy()` or a new `torch.tensor(...)` cuts it off."

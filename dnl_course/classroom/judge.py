@@ -186,7 +186,7 @@ def _numbers(task, given, right, o, tolerance):
         if dtype == "bfloat16" or np.dtype(dtype).kind == "c" or dtype in ("float16", "bool"):
             return f"`{name}` has dtype {dtype}; expected float64 (float32 is accepted)."
         if np.dtype(dtype).kind in "iu" and not np.array_equal(mine, r):
-            return f"`{name}` consists of whole numbers ({dtype}): the decimals were lost on the way."
+            return f"`{name}` consists of whole numbers ({dtype}): were decimals lost, or things counted?"
         bad = int((~np.isfinite(mine)).sum())
         if bad and np.isfinite(r).all():
             word = "NaN" if np.isnan(mine).any() else "infinite"

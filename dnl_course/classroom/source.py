@@ -193,7 +193,7 @@ def _object(dotted: str) -> Any:
 def outside_data(function: Callable) -> list[str]:
     """Return the names of the arrays and tensors that a function reads from the notebook instead of its arguments."""
     found = [name for name, value in uses(function) if type(value).__module__.split(".")[0] in DATA
-             and hasattr(value, "shape")]
+             and hasattr(value, "shape") and not isinstance(value, type)]
     return list(dict.fromkeys(found))
 
 
