@@ -276,6 +276,37 @@ def test_dot_product_adds_up_in_single_precision():
     assert torch.equal(concatenation(q[..., 0], k[..., 0], v), torch.full((1, 2, 1), 960.0).half())
 
 
+def test_a_result_too_large_for_half_precision_stays_finite():
+    q, v = torch.full((1, 4, 1), 100.0).half(), torch.full((1, 4, 1), 10.0).half()
+    assert torch.equal(dot_product(q, q, v), torch.full((1, 4, 1), 65504.0).half())
+    a = torch.full((1, 4), 6e4).half()
+    assert torch.equal(concatenation(a, a, v), torch.full((1, 4, 1), 65504.0).half())
+
+
+def test_concatenation_keeps_its_digits_where_keys_lie_in_groups():
+    torch.manual_seed(0)
+    far = torch.tensor([1e4, -1e4]).repeat(500)[None]
+    given = [torch.randn(1, 1000) - 1e4, torch.randn(1, 1000) + far, torch.randn(1, 1000, 4)]
+    exact = [x.double() for x in given]
+    true = torch.relu(exact[0].unsqueeze(2) + exact[1].unsqueeze(1)) @ exact[2] / 1000
+    assert (concatenation(*given) - true).abs().max() < 2e-7 * true.abs().max()
+
+
+@pytest.mark.parametrize(("a", "b"), [
+    ([3.0, -1.0], [-torch.inf, -torch.inf, 2.0]), ([3.0, 1.0], [-torch.inf, 1.0, 2.0]), ([-torch.inf, 2.0], [1.0, 2.0, -3.0]),
+    ([3.0, 1.0], [-torch.inf] * 3),
+])  # fmt: skip
+def test_concatenation_with_masked_keys_and_queries(a, b):
+    given = [torch.tensor([x], dtype=torch.float64) for x in (a, b)] + [features(1, 3, 2)]
+    for x in given:
+        x.requires_grad_()
+    plain = torch.relu(given[0].unsqueeze(2) + given[1].unsqueeze(1)) @ given[2] / 3
+    ours = concatenation(*given)
+    assert torch.allclose(ours, plain, atol=1e-14)
+    got, expected = (torch.autograd.grad(y.sum(), given) for y in (ours, plain))
+    assert all(torch.allclose(g, e, atol=1e-14) for g, e in zip(got, expected, strict=True))
+
+
 @pytest.mark.parametrize("name", PAIRWISE)
 def test_autocast_rounds_nothing(name):
     q, k, v = arguments(name, dtype=torch.float32, D=8)
@@ -446,7 +477,7 @@ def test_memory_grows_with_n_not_with_its_square(mebibytes, name, learns):
     sizes, peaks = mebibytes[name, learns]
     one_map = sizes[-1] ** 2 * 4 / 2**20
     print(name, learns, peaks, round(slope(sizes, peaks), 3))
-    assert 0 < peaks[-1] < one_map / 4
+    assert 0 < peaks[-1] < one_map / 2
     assert slope(sizes, peaks) < 1.1
 
 
@@ -497,7 +528,7 @@ def test_map_with_a_scale_and_in_half_precision():
     assert torch.allclose(attention_map(q, k, scale=0.3), loop_weights("embedded_gaussian", q, k, 0.3))
     q, k = (50 * q).half(), (50 * k).half()
     rows = attention_map(q, k)
-    assert rows.dtype == torch.float16 and rows.isfinite().all()
+    assert rows.dtype == torch.float32 and rows.isfinite().all()
     assert (rows - loop_weights("embedded_gaussian", q, k)).abs().max() < 1e-3
 
 

@@ -744,3 +744,15 @@ def test_memory_grows_with_positions_not_with_their_square(pairwise):
 def test_the_meter_sees_a_map():
     half, full = peaks("naive", 16, 32)
     assert math.log2(full / half) > 1.7 and full > (32 * 128) ** 2 * 4
+
+
+@pytest.mark.parametrize("pairwise", ["dot_product", "concatenation"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_identity_in_half_precision_with_large_features(pairwise, autocast):
+    """y leaves the range of half precision, and 0 times infinity would be NaN."""
+    torch.manual_seed(0)
+    block = NonLocalBlock(512, pairwise=pairwise)
+    x = (torch.randn(1, 512, 7, 7).abs() * (100 if pairwise == "dot_product" else 1000)).half()
+    with torch.autocast("cpu", dtype=torch.float16, enabled=autocast):
+        z = block(x.float()) if autocast else block.half()(x)
+    assert block.is_identity() and torch.equal(z, x.to(z.dtype))

@@ -153,9 +153,16 @@ def test_keys_do_not_collide():
     model = nn.ModuleDict({"a_b": nn.Conv2d(3, 3, 1), "state": nn.Sequential()})
     model["a"] = nn.ModuleDict({"b": nn.Conv2d(3, 3, 1)})
     model["state"].add_module("dict", nn.Conv2d(3, 3, 1))
-    insertion = insert(model, {name: NonLocalBlock(3) for name in ("a_b", "a.b", "state.dict")})
-    assert {key.split(".")[1] for key in model.state_dict() if key.startswith("non_local")} == {"a_b", "a_b_", "state_dict_"}
+    names = ("a_b", "a.b", "state.dict")
+    insertion = insert(model, {name: woken(NonLocalBlock(3)) for name in names}, allow_change=True)
+    saved = {key: value.clone() for key, value in model.state_dict().items()}
+    assert {key.split(".")[1] for key in saved if key.startswith("non_local")} == {"a__b", "a_b", "state_dict_"}
     insertion.remove()
+    again = insert(model, {name: NonLocalBlock(3) for name in reversed(names)}, allow_change=True)
+    model.load_state_dict(saved)  # each block finds its own weights, in whatever order it was inserted
+    for name in names:
+        assert torch.equal(again.blocks[name].out.weight, insertion.blocks[name].out.weight)
+    again.remove()
     assert not any("non_local" in key for key in model.state_dict())
 
 
@@ -253,8 +260,8 @@ def test_blocks_learn_with_the_network(network, x):
 def test_a_module_that_runs_twice_is_followed_twice(network, x):
     block = NonLocalBlock(6)
     calls = []
-    block.register_forward_hook(lambda module, inputs, output: calls.append(1))
     insert(network, {"layer2.1.relu": block})
+    block.register_forward_hook(lambda module, inputs, output: calls.append(1))
     network(x)
     assert len(calls) == 2
 
@@ -444,3 +451,52 @@ def test_sub_sampling_names_the_module_whose_output_is_too_small(network):
     insert(network, {"layer2.1": NonLocalBlock(6, subsample="conv_pool")})
     with pytest.raises(ValueError, match=r"the output of 'layer2.1' \(Residual\) has the shape \(1, 6, 1, 1\), too small"):
         network.eval()(torch.randn(1, 3, 2, 2))
+
+
+class Doubled(NonLocalBlock):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class DoubledSequence(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Shifted(nn.BatchNorm2d):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.shift = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return super().forward(x) + self.shift
+
+
+def hooked():
+    block = NonLocalBlock(6)
+    block.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return block
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Doubled(6), lambda: DoubledSequence(NonLocalBlock(6)), hooked, lambda: nn.Sequential(hooked()),
+    lambda: NonLocalBlock(6, norm=Shifted),
+])  # fmt: skip
+def test_what_only_looks_like_the_identity_is_refused(network, make):
+    before = picture(network)
+    with pytest.raises(ValueError, match="is not the identity"):
+        insert(network, {"layer2.1": make()})
+    assert same(before, picture(network))
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager"), lambda m: nn.Sequential(nn.DataParallel(m))])
+def test_wrappers_that_would_not_see_the_blocks_are_refused(network, wrap):
+    wrapped = wrap(network)
+    name = next(n for n, m in wrapped.named_modules() if n.endswith("layer2.1"))
+    with pytest.raises(ValueError, match="would not see the blocks"):
+        insert(wrapped, {name: NonLocalBlock(6)})
+
+
+def test_a_list_of_modules_would_be_one_longer():
+    with pytest.raises(ValueError, match="one element more"):
+        insert(nn.ModuleList([nn.Conv2d(3, 6, 1)]), {"0": NonLocalBlock(6)})

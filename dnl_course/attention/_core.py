@@ -33,6 +33,13 @@ def has_fused_kernel(q: torch.Tensor) -> bool:
     return q.device.type in ("cpu", "meta") or (q.device.type == "cuda" and q.dtype is not torch.float64)
 
 
+def narrow(y: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Round to ``dtype``; what is too large for half precision becomes its largest number, for 0 * inf would be NaN."""
+    if wide(dtype) is not dtype:
+        y = y.clamp(torch.finfo(dtype).min, torch.finfo(dtype).max)
+    return y.to(dtype)
+
+
 def softmax_attention(q, k, v, scale: float) -> torch.Tensor:
     """Return softmax_j(scale q_i.k_j) v, (B, N, E), in memory linear in N and M."""
     if not has_fused_kernel(q):
@@ -84,18 +91,22 @@ def relu_attention(a, b, v) -> torch.Tensor:
     """Return (1/M) sum_j ReLU(a_i + b_j) v_j, (B, N, E), in O((N + M) log M + (N + M) E) time.
 
     Only keys with b_j > -a_i count. With the keys sorted by b, largest first, these are the first n_i, and their sum
-    is a_i * (v_1 + ... + v_n) + (b_1 v_1 + ... + b_n v_n): two running sums, read at n_i.
+    is a_i * (v_1 + ... + v_n) + (b_1 v_1 + ... + b_n v_n): two running sums, read at n_i. They are added up in double
+    precision, for the two products cancel where the b_j lie in groups far apart.
     """
     dtype, M, E = v.dtype, v.shape[1], v.shape[2]
-    a, b, v = (x.to(wide(x.dtype)) for x in (a, b, v))
+    precise = torch.float32 if v.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    a, b, v = (x.to(precise) for x in (a, b, v))
     ascending, order = b.sort(dim=1)  # (B, M); NaN counts as the largest, so that it is never left out
     b, order = ascending.flip(1), order.flip(1)
     with torch.no_grad():
         n = torch.searchsorted(-b.contiguous(), a.contiguous())  # (B, N) how many keys have -b_j < a_i
         middle = b.gather(1, n.new_full((b.shape[0], 1), M // 2))  # (B, 1) the median; b[:, M // 2] stops torch.export
-    a, b = a + middle, b - middle  # a_i + b_j is the same, and the two sums cancel less
+        middle = middle.where(middle.isfinite(), 0.0)
+    a = a.masked_fill(n == 0, 0.0) + middle  # nobody is seen: not -inf * 0
+    b = b.masked_fill(b == -torch.inf, 0.0) - middle  # never seen; a_i + b_j is the same, and the two sums cancel less
     v = v.gather(1, order.unsqueeze(2).expand(-1, -1, E))  # (B, M, E) in the order of b
     sums = torch.cat([v, b.unsqueeze(2) * v], dim=2)  # (B, M, 2 E)
     sums = F.pad(sums, (0, 0, 1, 0)).cumsum(1)  # (B, M + 1, 2 E): row n sums the first n
     of_v, of_bv = sums.gather(1, n.unsqueeze(2).expand(-1, -1, 2 * E)).split(E, dim=2)  # (B, N, E) each
-    return ((a.unsqueeze(2) * of_v + of_bv) / M).to(dtype)
+    return narrow((a.unsqueeze(2) * of_v + of_bv) / M, dtype)

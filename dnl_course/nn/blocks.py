@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dnl_course import attention
+from dnl_course.attention._core import narrow
 from dnl_course.nn import _checks as check
 from dnl_course.nn.positions import from_positions, to_positions
 
@@ -172,6 +173,8 @@ class NonLocalBlock(nn.Module):
     def is_identity(self) -> bool:
         """Say whether z = x for every finite input: W_z and its bias, or the norm's weight and bias, are all 0."""
         last = self._last()
+        if self.norm is not None and len(last) < len(list(self.norm.parameters())):
+            return False  # a norm with parameters of its own kind: nobody knows what they add
         return bool(last) and not any(bool(p.detach().count_nonzero()) for p in last)
 
     def embeddings(self, x):
@@ -211,7 +214,7 @@ class NonLocalBlock(nn.Module):
     def forward(self, x):
         """Return z = W_z y + x, of the shape and dtype of x (B, C, *spatial)."""
         q, k, v = self.embeddings(x)
-        y = self._operation(q, k, v).to(v.dtype)  # (B, N, D)
+        y = narrow(self._operation(q, k, v), v.dtype)  # (B, N, D)
         y = self.out(from_positions(y, x.shape[2:]))  # (B, C, *spatial)
         return x + (y if self.norm is None else self.norm(y))
 

@@ -61,8 +61,8 @@ class Insertion:
         self._hooks: list[tuple[nn.Module, _After]] = []
 
     def _put(self, name: str, container: _Blocks) -> None:
-        key = name.replace(".", "_") or "whole"
-        while hasattr(container, key):
+        key = name.replace("_", "__").replace(".", "_") or "whole"  # one key for each name, in whatever order
+        if hasattr(nn.Module, key) or hasattr(_Blocks(), key):
             key += "_"
         module, hook = self.model.get_submodule(name), _After(name, self.blocks[name])
         self._hooks.append((module, hook))
@@ -97,7 +97,7 @@ def insert(model: nn.Module, blocks: dict[str, nn.Module], *, allow_change: bool
     ----------
     model : torch.nn.Module
         Any network; its own weights and state-dict keys stay as they are. The parameters of the blocks become its own,
-        with keys that begin with ``non_local_blocks.`` and the name of the module, dots written as ``_``.
+        with keys that begin with ``non_local_blocks.`` and the name of the module: dots written as ``_``, ``_`` as ``__``.
     blocks : dict of str to torch.nn.Module
         A block for each place, by the names of ``model.named_modules()``: ``{"layer3.1": NonLocalBlock(256)}``. Each
         follows the model's mode, training or evaluation.
@@ -158,6 +158,7 @@ def insert(model: nn.Module, blocks: dict[str, nn.Module], *, allow_change: bool
         ) from None
     if not blocks:
         raise ValueError("blocks is empty; allowed is at least one name with its block.") from None
+    _check_model(model, allow_change)
     container = getattr(model, CONTAINER, None)
     if container is not None and not isinstance(container, _Blocks):
         raise ValueError(
@@ -178,6 +179,25 @@ def insert(model: nn.Module, blocks: dict[str, nn.Module], *, allow_change: bool
         raise
     container.train(model.training)
     return insertion
+
+
+def _check_model(model: nn.Module, allow_change: bool) -> None:
+    """Refuse wrappers that would not see the blocks, and containers whose elements a network runs through."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    for name, module in model.named_modules():
+        if isinstance(module, parallel) or hasattr(module, "_orig_mod") or "FSDP" in type(module).__name__:
+            where = f"model.{name}" if name else "model"
+            raise ValueError(
+                f"{where} is a {type(module).__name__}, which would not see the blocks. Insert into the module inside it, "
+                "before you wrap it."
+            ) from None
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError("model is a ScriptModule, which takes no hooks. Insert before you script it.") from None
+    if isinstance(model, (nn.ModuleList, nn.ModuleDict)) and not allow_change:
+        raise ValueError(
+            f"model is an {type(model).__name__}, which would have one element more. Insert into the network that it "
+            "belongs to, or pass allow_change=True."
+        ) from None
 
 
 def _check_places(model: nn.Module, blocks: dict) -> None:
@@ -227,8 +247,15 @@ def _check_blocks(model: nn.Module, blocks: dict, allow_change: bool) -> None:
 
 def _is_identity(block: nn.Module) -> bool:
     """Say whether a block is known to pass its input on; a sequence is if all its parts are."""
-    if isinstance(block, nn.Sequential):
+    if block._forward_hooks or block._forward_pre_hooks:
+        return False
+    if type(block) is nn.Sequential:
         return all(_is_identity(part) for part in block)
-    if isinstance(block, nn.Identity):
+    if type(block) is nn.Identity:
         return True
-    return bool(block.is_identity()) if hasattr(block, "is_identity") else False
+    for base in type(block).__mro__:  # a subclass with a forward of its own must say it anew
+        if "is_identity" in vars(base):
+            return bool(block.is_identity())
+        if "forward" in vars(base):
+            return False
+    return False
