@@ -10,7 +10,8 @@ import typer
 
 from benchmarks.runner import Bench
 
-SECTIONS = ("denoise",)  # modules of this package with run(bench); a lesson with something to compare adds its own
+# Modules of this package with run(bench); a lesson with something to compare adds its own.
+SECTIONS = ("denoise", "non_local")
 
 
 def main(

@@ -7,12 +7,14 @@ import datetime
 import importlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,15 +24,17 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not installed: pip install -r requirements-bench.txt"
-PACKAGES = ("numpy", "torch", "scikit-image", "opencv-python-headless")
+PACKAGES = ("numpy", "torch", "scikit-image", "opencv-python-headless", "mmcv-lite")
 
 
 def peer(module: str):
     """Return a peer's module, or None where it is not installed: its rows say so, and the rest goes on."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a peer imports is its own affair
+        try:
+            return importlib.import_module(module)
+        except ImportError:
+            return None
 
 
 def _commit() -> str:
@@ -71,12 +75,18 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def grown_by(work: Callable[[], object]) -> int:
+def grown_by(work: Callable[[], object], device: str = "cpu") -> int:
     """Return by how many bytes the peak memory of this process rises while ``work`` runs; use a fresh process.
 
     What the imports took and gave back would hide the first megabytes, so on Linux the peak is first set back to
-    what is held now.
+    what is held now. On ``"cuda"`` it is the memory that torch gives to tensors.
     """
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _linux_peak() or _peak_bytes()
@@ -98,6 +108,7 @@ class Times(NamedTuple):
 
     median: float
     fastest: float
+    turns: int
 
 
 class Bench:
@@ -129,24 +140,33 @@ class Bench:
             f"{versions}\ncommit {c['commit']}, {c['time']}"
         )
 
-    def seconds(self, title: str, runs: dict[str, Callable[[], object]], repeats: int = 0) -> dict[str, Times]:
-        """Time each run several times, taking turns, so that a slow moment of the machine falls on all of them."""
+    def seconds(
+        self, title: str, runs: dict[str, Callable[[], object]], repeats: int = 0, limit: float = math.inf
+    ) -> dict[str, Times]:
+        """Time each run several times, taking turns, so that a slow moment of the machine falls on all of them.
+
+        After ``limit`` seconds no further turn begins, but one is always timed.
+        """
         taken: dict[str, list[float]] = {name: [] for name in runs}
         repeats = repeats or self.repeats
+        began = time.perf_counter()
         with tqdm(total=(repeats + 1) * len(runs), desc=title, leave=False, disable=None) as bar:
             for turn in range(repeats + 1):
+                if turn > 1 and time.perf_counter() - began > limit:
+                    break
                 for name, run in runs.items():
                     start = time.perf_counter()
                     run()
                     if turn:  # the first turn warms up
                         taken[name].append(time.perf_counter() - start)
                     bar.update()
-        return {name: Times(statistics.median(values), min(values)) for name, values in taken.items()}
+        return {name: Times(statistics.median(values), min(values), len(values)) for name, values in taken.items()}
 
-    def in_fresh_process(self, module: str, *arguments: str) -> dict:
+    def in_fresh_process(self, module: str, *arguments: str, environment: dict[str, str] | None = None) -> dict:
         """Run ``python -m module arguments`` and return what it prints, one JSON object."""
         command = [sys.executable, "-m", module, *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        variables = {**os.environ, **(environment or {})}
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=variables)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr}")
         return json.loads(done.stdout)
