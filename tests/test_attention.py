@@ -240,6 +240,21 @@ def test_concatenation_in_float32_is_not_further_from_float64_than_the_definitio
     assert (ours[0] - true[0]).abs().max() <= (naive[0] - true[0]).abs().max()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("B", "N", "M"), [(2, 7, 5), (1, 2, 9), (0, 4, 3), (2, 0, 3)])
+def test_groups_of_queries_are_the_same_on_any_number_of_threads(threads, B, N, M):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        q, k, v = (x.requires_grad_() for x in arguments("embedded_gaussian", B, N, M))
+        y, plain = embedded_gaussian(q, k, v, scale=0.7), torch.softmax(0.7 * q @ k.mT, 2) @ v
+        assert y.shape == plain.shape and torch.allclose(y, plain, atol=1e-12)
+        ours, theirs = (torch.autograd.grad(z.square().sum(), (q, k, v)) for z in (y, plain))
+        assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(ours, theirs, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
 # ---- half precision and autocast ------------------------------------------------------------------------------------
 
 

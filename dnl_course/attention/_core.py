@@ -44,12 +44,17 @@ def softmax_attention(q, k, v, scale: float) -> torch.Tensor:
     """Return softmax_j(scale q_i.k_j) v, (B, N, E), in memory linear in N and M."""
     if not has_fused_kernel(q):
         return softmax_in_chunks(q, k, v, scale)
-    E = v.shape[2]
+    B, N, E = q.shape[0], q.shape[1], v.shape[2]
     width = max(q.shape[2], E)
     if q.device.type == "cuda":
         width += -width % 8  # the kernels load 16 bytes at a time
     q, k, v = (_for_kernel(x, width) for x in (q, k, v))  # (B, 1, N | M, width)
-    return F.scaled_dot_product_attention(q, k, v, scale=scale)[:, 0, :, :E]
+    parts = torch.get_num_threads() if q.device.type == "cpu" and torch.is_grad_enabled() else 1
+    if parts > 1:  # backward on a CPU shares its work out by images and heads: groups of queries stand in for heads
+        q = F.pad(q, (0, 0, 0, -N % parts)).reshape(B, parts, (N + parts - 1) // parts, width)
+        k, v = (x.expand(-1, parts, -1, -1) for x in (k, v))
+    y = F.scaled_dot_product_attention(q, k, v, scale=scale)  # (B, parts, N / parts, width)
+    return y.flatten(1, 2)[:, :N, :E]
 
 
 def _for_kernel(x: torch.Tensor, width: int) -> torch.Tensor:
