@@ -68,12 +68,31 @@ def distance_averaged_first_single(rows):
     return (1 - total @ total / (total.norm() * total.norm())) / 2
 
 
+def distance_printed_loop(rows):
+    """The loop of the notebook, with N = len(rows)."""
+    N = len(rows)
+    total = 0
+    for i in range(N):
+        for i2 in range(N):
+            cosine = rows[i] @ rows[i2] / (rows[i].norm() * rows[i2].norm())
+            total += (1 - cosine) / 2
+    return total / N**2
+
+
+def distance_mean_over_keys(rows):
+    u = rows / rows.norm(dim=1, keepdim=True)
+    return (1 - (u.mean(1) ** 2).sum()) / 2
+
+
 COSINE_WRONG = {
     "averaged_first": [
         lambda rows: (1 - F.normalize(rows.mean(0), dim=0).square().sum()) / 2,
         lambda rows: 0.5 - 0.5 * F.cosine_similarity(rows.mean(0), rows.mean(0), dim=0).item(),
         distance_averaged_first_single,
+        lambda rows: (1 - F.cosine_similarity(rows, rows)).mean() / 2,
+        lambda rows: 0.0,
     ],
+    "mean_over_wrong_axis": [distance_mean_over_keys],
     "not_normalised": [lambda rows: _pairs_of(rows, lambda a, b: (1 - sum(x * y for x, y in zip(a, b))) / 2)],
     "columns_normalised": [lambda rows: (1 - (F.normalize(rows, dim=0).sum(0) / len(rows)).pow(2).sum()) / 2],
     "norm_not_squared": [lambda rows: 0.5 * (1 - math.dist(F.normalize(rows).mean(0).tolist(), [0.0] * rows.shape[1]))],
@@ -89,6 +108,7 @@ COSINE_WRONG = {
     "keepdim_missing": [lambda rows: (1 - (rows / (rows**2).sum(1).sqrt()).mean(0).pow(2).sum()) / 2,
                         lambda rows: ((rows / torch.linalg.norm(rows, axis=1)) @ (rows / torch.linalg.norm(rows, axis=1)).T).mean()],
     "all_pairs": [distance_all_pairs, distance_all_pairs_cosine_similarity],
+    "pair_loop": [distance_printed_loop, distance_loop],
 }  # fmt: skip
 
 
@@ -154,6 +174,10 @@ JS_WRONG = {
                 lambda p, r: 2 * _entropy((p + r) / 2) - _entropy(p) - _entropy(r)],
     "one_sided": [lambda p, r: _kl(p, (p + r) / 2), lambda p, r: _kl(r, (p + r) / 2) / 2, lambda p, r: _kl(p, (p + r) / 2) / 2],
     "mixture_not_halved": [lambda p, r: (_kl(p, p + r) + _kl(r, p + r)) / 2],
+    "kl_div_needs_log": [
+        lambda p, r: (F.kl_div((p + r) / 2, p, reduction="sum") + F.kl_div((p + r) / 2, r, reduction="sum")) / 2,
+        lambda p, r: 0.5 * F.kl_div((p + r) / 2, p) + 0.5 * F.kl_div((p + r) / 2, r),
+    ],
     "bits": [lambda p, r: js_loop(p, r) / math.log(2)],
     "root": [lambda p, r: math.sqrt(js_loop(p, r)), lambda p, r: js_entropies(p, r) ** 0.5],
     "mean_not_sum": [lambda p, r: js_loop(p, r) / len(p)],
@@ -200,7 +224,8 @@ POSITIONS_WRONG = {
     "entropy": [lambda rows: torch.tensor(_entropies(rows)), lambda rows: torch.tensor(_entropies(rows)) / math.log(2)],
     "sign": [lambda rows: 1 / positions_loop(rows)],
     "over_queries": [lambda rows: positions_loop(rows.T)],
-    "bits": [lambda rows: (torch.special.entr(rows) / math.log(2)).sum(1).exp()],
+    "bits": [lambda rows: (torch.special.entr(rows) / math.log(2)).sum(1).exp(), lambda rows: 2 ** torch.special.entr(rows).sum(1)],
+    "counted": [lambda rows: (rows > 0).sum(1), lambda rows: np.count_nonzero(rows.numpy(), axis=1).astype(float)],
     "of_mean_map": [lambda rows: positions_loop(rows.mean(0)[None])[0]],
     "averaged": [lambda rows: np.mean(positions_numpy(rows)), lambda rows: math.exp(np.mean(_entropies(rows)))],
     "mean_not_sum": [lambda rows: positions_entr(rows) ** (1 / rows.shape[1])],
@@ -256,10 +281,18 @@ def _share(seen):
     return seen.shape[0] * torch.dot(columns, columns) / torch.einsum("ij,ij->", seen, seen)
 
 
+def share_sum_before_square(logits):
+    L = logits - logits.mean(1, keepdim=True)
+    u = L.mean(0)
+    return len(L) * u.sum() ** 2 / (L * L).sum()
+
+
 SHARE_WRONG = {
-    "row_means_kept": [_share],
+    "row_means_kept": [_share, lambda s: len(s) * (s - s.mean(1)[:, None]).mean(0).square().sum() / s.square().sum(),
+                       lambda s: len(s) * s.mean(0).square().sum() / (s - s.mean(1)[:, None]).square().sum()],
     "only_grand_mean_removed": [lambda s: _share(s - torch.sum(s) / s.numel())],
     "column_means_removed": [lambda s: _share(s - s.mean(0)), lambda s: _share(s - s.mean(0) - (s - s.mean(0)).mean(1)[:, None]),
+                             lambda s: share_sum_before_square(s), lambda s: 0,
                              lambda s: float(((s - s.mean(1)[:, None]).sum(1) ** 2).sum() / (s**2).sum())],
     "no_n": [lambda s: share_loop(s) / len(s)],
     "not_squared": [lambda s: share_loop(s) ** 0.5,
@@ -347,6 +380,16 @@ def _rank(k):
     return int(np.linalg.matrix_rank(k.numpy() - k.numpy().mean(axis=0)))
 
 
+def queries_base_of_a_million(k, n):
+    """A large part that all share is allowed, as long as the differences are right."""
+    return 1e6 * k.mean(0) + torch.arange(n)[:, None] * torch.linalg.svd(k - k.mean(0)).Vh[-1]
+
+
+def queries_large_free_part(k, n):
+    V = torch.linalg.svd(k - k.mean(0)).Vh[-1]
+    return 1e9 * V + _random(n, k.shape[1])
+
+
 QUERIES_WRONG = {
     "constant": [lambda k, n: k.mean(0).repeat(n, 1), lambda k, n: torch.ones(n, k.shape[1]),
                  lambda k, n: torch.zeros(n, k.shape[1], dtype=k.dtype)],
@@ -360,8 +403,13 @@ QUERIES_WRONG = {
     "left_vectors": [lambda k, n: _from(k[0], n, torch.tensor(_svd(k)[0][_rank(k) : k.shape[1]])),
                      lambda k, n: k.mean(0) + torch.arange(n)[:, None] * torch.svd(k - k.mean(0)).U[k.shape[1] - 1]],
     "columns_of_vh": [lambda k, n: _from(k[0], n, torch.tensor(_svd(k)[2][:, _rank(k) :].T)),
-                      lambda k, n: k[1] + torch.arange(n)[:, None] * torch.linalg.svd(k - k.mean(0)).Vh[:, -1]],
-    "saturated": [lambda k, n: 1e5 * k[(k @ k[0]).argmax()] + _random(n, k.shape[1])],
+                      lambda k, n: k[1] + torch.arange(n)[:, None] * torch.linalg.svd(k - k.mean(0)).Vh[:, -1],
+                      lambda k, n: k[0] + torch.arange(n)[:, None] * torch.svd(k - k.mean(0))[2][-1],
+                      lambda k, n: k[0] + torch.arange(n)[:, None] * torch.linalg.eigh(torch.cov(k.T)).eigenvectors[0]],
+    "large_base": [queries_large_free_part],
+    "saturated": [lambda k, n: 1e5 * k[(k @ k[0]).argmax()] + _random(n, k.shape[1]),
+                  lambda k, n: 1e9 * torch.ones(n, k.shape[1]).double() + _random(n, k.shape[1]),
+                  lambda k, n: 1e5 * torch.ones(n, k.shape[1]) + _random(n, k.shape[1]).float()],
 }  # fmt: skip
 
 
@@ -369,10 +417,10 @@ WRONG = {"04.1": COSINE_WRONG, "04.2": JS_WRONG, "04.3": POSITIONS_WRONG, "04.4"
 
 RIGHT = {
     "04.1": [distance_loop, distance_all_pairs, distance_all_pairs_cosine_similarity, distance_scatter, distance_numpy,
-             distance_single, distance_sum_of_pairs_over_n2],
+             distance_single, distance_sum_of_pairs_over_n2, distance_printed_loop],
     "04.2": [js_loop, js_entropies, js_masked, js_numpy, js_tiny],
     "04.3": [positions_loop, positions_entr, positions_distribution, positions_powers_of_two, positions_product, positions_numpy],
     "04.4": [share_loop, share_variances, share_expanded, share_from_what_is_left, share_of_the_log_map, share_numpy],
     "04.5": [queries_eigenvectors, queries_projected, queries_far_apart, queries_gram_schmidt, queries_null_space_of_k, queries_qr,
-             queries_single],
+             queries_single, queries_base_of_a_million],
 }  # fmt: skip

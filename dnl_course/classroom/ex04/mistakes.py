@@ -1,13 +1,18 @@
-"""The known mistakes of exercise 04, one map for every query. Ids are permanent: a class's tally is kept by them."""
+"""The known mistakes of exercise 04 about maps (04.1 to 04.3). Ids are permanent: a class's tally is kept by them."""
 
 from ..task import Limit, Mistake
 
 COSINE_DISTANCE = (
     Mistake(
         "averaged_first",
-        "Your answer is 0 for every map: you average the rows first and normalise after that; divide each row by its "
-        "length first, then average.",
-        ({"mean_first": True},),
+        "Your answer is 0 for every map. Are the rows averaged before they are normalised, or compared with themselves? Divide "
+        "each row by its length first, then average.",
+        ({"give": "zero"},),
+    ),
+    Mistake(
+        "mean_over_wrong_axis",
+        "Your unit rows are right; average them over the *queries* (axis 0), you averaged each over its own keys.",
+        ({"mean_over": "keys"},),
     ),
     Mistake(
         "not_normalised",
@@ -65,7 +70,15 @@ COSINE_LIMITS = (
         "you made a tensor of {counted:.0f} entries, of the size of all pairs of queries. At 128 × 128 pixels there are 268 "
         "million pairs: the length of the mean unit row needs none of them.",
         "tensor",
-        3000.0,
+        800.0,
+        note=True,
+    ),
+    Limit(
+        "pair_loop",
+        "you go through all pairs of queries one by one: for twice the queries your function runs {counted:.1f} times the Python "
+        "lines. At 128 × 128 pixels there are 268 million pairs: the length of the mean unit row needs none of them.",
+        "lines",
+        2.5,
         note=True,
     ),
 )
@@ -107,6 +120,12 @@ JS_DIVERGENCE = (
         "Your m is p + r; it must be their mean, (p + r)/2, to sum to 1 like them.",
         ({"mixture": 1.0},),
     ),
+    Mistake(
+        "kl_div_needs_log",
+        "The logarithm of the second map is missing: KL(p | m) = Σ p (log p − log m), and you have m in place of log m "
+        "(`F.kl_div(input, target)` expects `m.log()` as its input).",
+        ({"second": "weights"}, {"second": "weights", "reduce": "mean"}),
+    ),
     Mistake("bits", "You measure in bits (log2); the task asks for nats, the natural logarithm.", ({"log": "bits"},)),
     Mistake(
         "root",
@@ -146,7 +165,13 @@ EFFECTIVE_POSITIONS = (
     Mistake(
         "bits",
         "You mix two units: an entropy in bits (log2) belongs into a power of 2, one in nats (log) into `exp`.",
-        ({"log": "bits"},),
+        ({"log": "bits"}, {"base": 2.0}),
+    ),
+    Mistake(
+        "counted",
+        "You count the positions that have any weight; the exponential of the entropy also asks *how much*, so that a position "
+        "with next to no weight hardly counts.",
+        ({"give": "counted"},),
     ),
     Mistake(
         "of_mean_map",
@@ -177,110 +202,5 @@ EFFECTIVE_POSITIONS = (
         "zero_log_zero",
         "You get NaN for rows with a 0 in them: 0 · log 0 counts as 0 here (`torch.xlogy(w, w)`, or `torch.where`).",
         ({"naive": True},),
-    ),
-)
-
-UNARY_SHARE = (
-    Mistake(
-        "row_means_kept",
-        "You keep the row means, which softmax does not see: take them off the logits first, in the numerator and in the "
-        "denominator.",
-        ({"remove": "nothing"},),
-    ),
-    Mistake(
-        "only_grand_mean_removed",
-        "You take one number off all logits; each *row* has its own mean, which softmax does not see.",
-        ({"remove": "grand mean"},),
-    ),
-    Mistake(
-        "column_means_removed",
-        "Your answer is always 0: what you average is what you have taken off before; take the *row* means off (axis 1) and "
-        "average over the queries (axis 0).",
-        ({"remove": "column means"}, {"remove": "both"}, {"means": "rows"}),
-    ),
-    Mistake(
-        "no_n",
-        "You count the column means once; each of them stands in N rows, so their sum of squares is multiplied by N.",
-        ({"count": False},),
-    ),
-    Mistake(
-        "not_squared",
-        "You compare lengths or absolute values; a share is a ratio of *squares*, which add up.",
-        ({"power": 1}, {"form": "root"}, {"form": "absolute"}),
-    ),
-    Mistake(
-        "query_term",
-        "Queries and keys have changed places: softmax runs over the keys, so take the row means off (axis 1) and average over "
-        "the queries (axis 0).",
-        ({"remove": "column means", "means": "rows"}, {"remove": "nothing", "means": "rows"}),
-    ),
-    Mistake(
-        "pairwise_share",
-        "You return what is left, the pairwise share; the unary share is 1 minus it.",
-        ({"form": "pairwise"},),
-    ),
-    Mistake(
-        "ratio_not_share",
-        "You divide the unary part by the pairwise part; a share is a part of the whole, so divide by everything.",
-        ({"form": "ratio"},),
-    ),
-    Mistake(
-        "unbiased",
-        "Your variances divide by one less than their number, as `torch.var` does unless told `correction=0`; here nothing is "
-        "estimated, so divide by the number itself.",
-        ({"correction": 1},),
-    ),
-    Mistake(
-        "keepdim_missing",
-        "`logits.mean(1)` has shape (N,) and is matched with the columns; keep the axis, `keepdim=True`, so that each row loses "
-        "its own mean.",
-        ({"remove": "row means, flat"},),
-    ),
-)
-
-QUERIES_WITH_ONE_MAP = (
-    Mistake(
-        "constant",
-        "Your queries are all equal. They do share one map, but that is the easy case: find *different* ones.",
-        (),
-    ),
-    Mistake(
-        "scaled_copies",
-        "Your queries are multiples of one query: multiplying a query makes its map sharper or flatter, so the maps differ.",
-        (),
-    ),
-    Mistake(
-        "row_space",
-        "Your queries vary in the directions in which the keys vary; they must vary only where the keys do *not*: the last "
-        "rows of `Vh`, those with singular value 0.",
-        (),
-    ),
-    Mistake(
-        "orthogonal_to_mean_key",
-        "Your queries differ at right angles to the mean key only; they must differ at right angles to every *difference* of "
-        "keys, k_j − μ_k.",
-        (),
-    ),
-    Mistake(
-        "orthogonal_to_first_key",
-        "Your queries differ at right angles to the first key only; they must differ at right angles to every *difference* of "
-        "keys, k_j − μ_k.",
-        (),
-    ),
-    Mistake(
-        "left_vectors",
-        "You take your directions from `U`, which mixes the keys; directions in the space of the queries are the rows of `Vh`.",
-        (),
-    ),
-    Mistake(
-        "columns_of_vh",
-        "You take columns of `Vh`; the directions are its *rows* (it is already transposed).",
-        (),
-    ),
-    Mistake(
-        "saturated",
-        "Your maps look equal only because softmax is saturated: all weight lies on one key, and the logits still differ; look "
-        "for queries whose maps are equal at any scale.",
-        (),
     ),
 )

@@ -6,7 +6,7 @@ import torch
 
 
 def cosine_distance(
-    rows, *, compare="rows", unit="rows", mean_first=False, centre="mean", power=2, divide="1", give="distance", half=True, own=True
+    rows, *, compare="rows", unit="rows", mean_over="queries", centre="mean", power=2, divide="1", give="distance", half=True, own=True
 ):
     """(1 − cos)/2, averaged over all pairs of rows: half of 1 − |mean of the unit rows|²."""
     if compare == "columns":
@@ -17,11 +17,9 @@ def cosine_distance(
         "columns": rows.norm(dim=0, keepdim=True),
         "nothing": torch.ones(1, dtype=rows.dtype),
     }[unit]
-    if mean_first:
-        mean = rows.mean(0)
-        cosine = (mean / mean.norm()).norm() ** power
-    else:
-        cosine = getattr(rows / lengths, centre)(0).norm() ** power
+    if give == "zero":  # of rows that are averaged first, or compared with themselves
+        return 0.0
+    cosine = getattr(rows / lengths, centre)({"queries": 0, "keys": 1}[mean_over]).norm() ** power
     if divide == "M":
         cosine = cosine / rows.shape[1]
     if give == "similarity":
@@ -38,26 +36,29 @@ def _plog(p, q, naive):
     return product if naive else torch.where(p > 0, product, 0)
 
 
-def _kl(p, r, naive, log):
-    return (_plog(p, p, naive) - _plog(p, r, naive)) / (torch.log(torch.tensor(2.0, dtype=p.dtype)) if log == "bits" else 1)
+def _kl(p, r, naive, log, second="logs"):
+    crossed = p * r if second == "weights" else _plog(p, r, naive)
+    return (_plog(p, p, naive) - crossed) / (torch.log(torch.tensor(2.0, dtype=p.dtype)) if log == "bits" else 1)
 
 
-def js_divergence(p, r, *, take="both", half=True, mixture=0.5, log="nats", root=False, reduce="sum", naive=False):
+def js_divergence(p, r, *, take="both", half=True, mixture=0.5, log="nats", root=False, reduce="sum", naive=False, second="logs"):
     """Mean of KL(p | m) and KL(r | m), where m is the mean of p and r."""
     m = mixture * (p + r)
     if take in ("p|r", "r|p", "jeffreys", "jeffreys, halved"):
-        there, back = _kl(p, r, naive, log), _kl(r, p, naive, log)
+        there, back = _kl(p, r, naive, log, second), _kl(r, p, naive, log, second)
         terms = {"p|r": there, "r|p": back, "jeffreys": there + back, "jeffreys, halved": (there + back) / 2}[take]
     elif take == "m|p, m|r":
-        terms = (_kl(m, p, naive, log) + _kl(m, r, naive, log)) / 2
+        terms = (_kl(m, p, naive, log, second) + _kl(m, r, naive, log, second)) / 2
     else:
-        first, second = _kl(p, m, naive, log), _kl(r, m, naive, log)
-        terms = {"both": first + second, "p|m": first, "r|m": second}[take] / (2 if half else 1)
+        of_p, of_r = _kl(p, m, naive, log, second), _kl(r, m, naive, log, second)
+        terms = {"both": of_p + of_r, "p|m": of_p, "r|m": of_r}[take] / (2 if half else 1)
     divergence = getattr(terms, reduce)()
     return divergence.sqrt() if root else divergence
 
 
-def effective_positions(rows, *, give="exp", sign=-1, over="keys", log="nats", of="rows", reduce="sum", divide="1", naive=False):
+def effective_positions(
+    rows, *, give="exp", sign=-1, over="keys", log="nats", base=None, of="rows", reduce="sum", divide="1", naive=False
+):
     """Exponential of the entropy of each row."""
     if of == "mean row":
         rows = rows.mean(0, keepdim=True)
@@ -70,15 +71,19 @@ def effective_positions(rows, *, give="exp", sign=-1, over="keys", log="nats", o
         entropy = entropy.mean()
     if give == "simpson":
         result = 1 / (rows**2).sum(axis)
+    elif give == "counted":
+        result = (rows > 0).sum(axis).to(rows.dtype)
+    elif give == "entropy":
+        result = entropy
     else:
-        result = entropy if give == "entropy" else entropy.exp()
+        result = base**entropy if base else entropy.exp()
     if of == "mean of all":
         result = result.mean()
     result = result / (rows.shape[1] if divide == "M" else 1)
     return result[0] if of == "mean row" else result
 
 
-def unary_share(logits, *, remove="row means", means="columns", count=True, power=2, form="share", correction=0):
+def unary_share(logits, *, remove="row means", means="columns", count=True, power=2, form="share", correction=0, kept=None):
     """Without its row means: N |column mean|² / |logits|²."""
     removed = {
         "row means": lambda s: s.mean(1, keepdim=True),
@@ -89,14 +94,17 @@ def unary_share(logits, *, remove="row means", means="columns", count=True, powe
         "both": lambda s: s.mean(1, keepdim=True) + s.mean(0, keepdim=True) - s.mean(),
     }[remove]
     seen = logits - removed(logits)
+    if form == "zero":  # sums of row-centred rows, means of column-centred columns
+        return 0.0
     axis = {"columns": 0, "rows": 1}[means]
-    share = (seen.shape[axis] if count else 1) * seen.mean(axis).norm() ** power / seen.norm() ** power
+    part, whole = (logits if kept == side else seen for side in ("numerator", "denominator"))
+    share = (seen.shape[axis] if count else 1) * part.mean(axis).norm() ** power / whole.norm() ** power
     if correction:
-        share = seen.mean(axis).var() / seen.var()
+        share = part.mean(axis).var() / whole.var()
     elif form == "root":
         share = share**0.5
     elif form == "absolute":
-        share = (seen.shape[axis] if count else 1) * seen.mean(axis).abs().sum() / seen.abs().sum()
+        share = (seen.shape[axis] if count else 1) * part.mean(axis).abs().sum() / whole.abs().sum()
     if form == "pairwise":
         return 1 - share
     return share / (1 - share) if form == "ratio" else share

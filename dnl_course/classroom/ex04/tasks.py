@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..task import AlsoRight, Exercise, Probe, Task
-from . import mistakes, properties, references
+from . import mistakes, mistakes_logits, properties, references
 
 
 def _rows(rng, queries, keys, spread=1.5, zeros=False):
@@ -30,7 +30,9 @@ def _probes_cosine(rng):
         Probe({"rows": _round_rows(rng, 4, 3)}),
         Probe({"rows": _rows(rng, 7, 12)}),
         Probe({"rows": _rows(rng, 16, 9)}),
-        Probe({"rows": _rows(rng, 80, 10)}, measure="tensor"),  # 6400 pairs, 800 weights
+        Probe({"rows": _rows(rng, 40, 5)}, measure="tensor"),  # 1600 pairs, 200 weights
+        Probe({"rows": _rows(rng, 6, 5)}, measure="lines"),
+        Probe({"rows": _rows(rng, 12, 5)}, measure="lines"),
     ]
 
 
@@ -175,7 +177,7 @@ TASKS = (
         probes=_probes_share,
         drive=_as_number,
         outputs=(("share", ""),),
-        mistakes=mistakes.UNARY_SHARE,
+        mistakes=mistakes_logits.UNARY_SHARE,
         invariants=(_between(0, 1.0, "A share", "1"),),
         hints=(
             (
@@ -198,7 +200,7 @@ TASKS = (
         reference=references.queries_with_one_map,
         probes=_probes_queries,
         outputs=(("queries", "(n, D)"),),
-        mistakes=mistakes.QUERIES_WITH_ONE_MAP,
+        mistakes=mistakes_logits.QUERIES_WITH_ONE_MAP,
         diagnose=properties.one_map,
         also_right=(
             AlsoRight(
