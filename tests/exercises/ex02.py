@@ -86,6 +86,9 @@ SOFTMAX_WRONG = {
     "log": [lambda s: s - s.logsumexp(2, True), lambda s: _over(s, -1).log()],
     "sign": [lambda s: _over(0 - s, -1), lambda s: _e(-s) / _e(-s).sum(2, True)],
     "axis_lost": [_axis_lost, _axis_lost_at_once],
+    "other_shift": [lambda s: _e(s - s.mean(-1, True)) / _e(s - s.mean(-1, True)).sum(-1)[..., None],
+                    lambda s: _e(s - s.min(2, True)[0]) / _e(s - s.min(2, True)[0]).sum(2, True),
+                    lambda s: _e(s - s.abs().max(2, True)[0]) / _e(s - s.abs().max(2, True)[0]).sum(2, True)],
 }  # fmt: skip
 
 
@@ -146,6 +149,10 @@ MAP_WRONG = {
     "not_transposed": [lambda q, k: torch.bmm(q, k).softmax(-1), lambda q, k: torch.softmax(q.matmul(k.transpose(0, 2)), 2)],
     "batch_mixed": [lambda q, k: torch.stack([(x @ k[0].T).softmax(1) for x in q]), lambda q, k: einsum("bid,cjd->bij", q, k).softmax(-1),
                     lambda q, k: einsum("cid,bjd->bij", q, k).softmax(-1), lambda q, k: map_einsum(q[:1].repeat(len(q), 1, 1), k)],
+    "relu": [lambda q, k: _products(q, k).clamp(min=0).softmax(-1), lambda q, k: _over(F.relu(_products(q, k)), 2)],
+    "reshaped": [lambda q, k: torch.bmm(q, k.view(len(k), k.size(2), -1)).softmax(-1),
+                 lambda q, k: _over(q @ k.flatten(1).unflatten(1, (k.size(2), k.size(1))), 2)],
+    "axis_lost": [lambda q, k: _axis_lost(_products(q, k)), lambda q, k: _e(_products(q, k)) / _e(_products(q, k)).sum(-1)],
 }  # fmt: skip
 
 
@@ -186,10 +193,33 @@ def _means(weights, v):
     return einsum("bnm,bme->bne", weights, v)
 
 
+def dot_halves(q, k, v):
+    """Half a map at a time."""
+    n = q.size(1) // 2
+    return torch.cat([_means(_products(part, k), v) for part in (q[:, :n], q[:, n:])], 1) / k.size(1)
+
+
+def dot_printed(q, k, v):
+    """The loops as the notebook prints them."""
+    y = q.new_zeros(len(q), q.size(1), v.size(2))
+    for i in range(q.size(1)):
+        for j in range(k.size(1)):
+            y[:, i] += (q[:, i] * k[:, j]).sum(-1, True) * v[:, j] / k.size(1)
+    return y
+
+
+def dot_rows(q, k, v):
+    y = []
+    for i in range(q.size(1)):
+        weights = (k @ q[:, i, :, None]).squeeze(2)
+        y.append((weights[..., None] * v).mean(1))
+    return torch.stack(y, 1)
+
+
 DOT_WRONG = {
     "no_1_m": [_sums, lambda q, k, v: _means(_products(q, k), v), lambda q, k, v: q @ einsum("bmd,bme->bde", k, v)],
     "one_over_n": [lambda q, k, v: _sums(q, k, v) / q.size(1), lambda q, k, v: _means(_products(q, k) / q.size(1), v)],
-    "one_over_d": [lambda q, k, v: _sums(q, k, v) / k.size(2)],
+    "one_over_d": [lambda q, k, v: _sums(q, k, v) / k.size(2), lambda q, k, v: _sums(q, k, v) / v.shape[2]],
     "one_over_b": [lambda q, k, v: _sums(q, k, v) / len(q)],
     "softmax": [lambda q, k, v: _means(_products(q, k).softmax(2), v), lambda q, k, v: _means(map_loop(q, k), v) / k.size(1),
                 lambda q, k, v: _means(_products(q, k).softmax(1), v), lambda q, k, v: _means(_over(_products(q, k), 1), v) / v.size(1)],
@@ -202,7 +232,9 @@ DOT_WRONG = {
     "not_transposed": [lambda q, k, v: torch.bmm(q, torch.bmm(k, v)) / k.size(1), lambda q, k, v: q @ (k.transpose(2, 0) @ v) / k.size(1)],
     "builds_the_map": [lambda q, k, v: _means(_products(q, k), v) / k.size(1), lambda q, k, v: torch.bmm(q @ k.mT / v.size(1), v),
                        lambda q, k, v: ((q[:, :, None] * k[:, None]).sum(-1)[..., None] * v[:, None]).mean(2),
-                       lambda q, k, v: einsum("bnd,bmd,bme->bne", q, k, v) / k.size(1)],
+                       lambda q, k, v: einsum("bnd,bmd,bme->bne", q, k, v) / k.size(1), dot_halves],
+    "reshaped": [lambda q, k, v: torch.bmm(q, k.view(len(k), k.size(2), -1) @ v) / k.size(1)],
+    "loops": [dot_printed, dot_rows],
 }  # fmt: skip
 
 
@@ -280,14 +312,20 @@ CONCATENATION_WRONG = {
     "no_relu": [cat_with(lambda x: x), lambda q, k, v, w: cat_with(lambda x: 0 + x, divide=lambda q, k: 1)(q, k, v / k.size(1), w)],
     "relu_each_half": [cat_each, lambda q, k, v, w: (F.relu(q @ w[: q.size(2)])[..., None] + F.relu(k @ w[q.size(2) :])[:, None]) @ v / len(k[0])],
     "relu_after_sum": [lambda q, k, v, w: cat_with(lambda x: x)(q, k, v, w).clamp(min=0)],
-    "other_function": [cat_with(F.leaky_relu), cat_with(torch.abs), cat_with(lambda x: 1 / (1 + (-x).exp()))],
+    "other_function": [cat_with(F.leaky_relu), cat_with(torch.abs), cat_with(lambda x: 1 / (1 + (-x).exp())),
+                       cat_with(F.gelu), cat_with(lambda x: (1 + x.exp()).log()), cat_with(torch.tanh), cat_with(torch.exp)],
+    "relu_too_early": [lambda q, k, v, w: cat_with(lambda x: x)(q.clamp(min=0), k.clamp(min=0), v, w),
+                       lambda q, k, v, w: cat_pairs(F.relu(q), F.relu(k), v, w)],
+    "one_over_b": [cat_with(divide=lambda q, k: len(k))],
+    "loops": [cat_loop],
     "halves_swapped": [cat_with(swap=True), lambda q, k, v, w: cat_loop(q, k, v, torch.cat((w[len(w) // 2 :], w[: len(w) // 2])))],
     "softmax": [cat_with(lambda x: x.relu().softmax(-1), divide=lambda q, k: 1), cat_with(lambda x: _over(x, 2), divide=lambda q, k: 1),
                 cat_with(lambda x: x.relu().softmax(2)), cat_with(lambda x: x.softmax(2)),
                 cat_with(lambda x: x.relu().softmax(1)), cat_with(lambda x: x.softmax(1), divide=lambda q, k: 1)],
     "no_1_m": [cat_with(divide=lambda q, k: 1)],
     "one_over_n": [cat_with(divide=lambda q, k: len(q[0]))],
-    "one_over_d": [cat_with(divide=lambda q, k: 2 * q.size(2)), cat_with(divide=lambda q, k: q.shape[-1])],
+    "one_over_d": [cat_with(divide=lambda q, k: 2 * q.size(2)), cat_with(divide=lambda q, k: q.shape[-1]),
+                   lambda q, k, v, w: cat_with(divide=lambda q, k: v.size(2))(q, k, v, w)],
     "axes_missing": [lambda q, k, v, w: torch.clamp(einsum("bnd,d->bn", q, w[: q.size(2)]) + k.matmul(w[q.size(2) :]), min=0) @ v / len(k[0])],
     "sum_of_weights": [cat_with(_shares, divide=lambda q, k: 1)],
 }  # fmt: skip
@@ -355,15 +393,19 @@ EQUIVARIANCE_WRONG = {
                 lambda op, x, o: float(_largest(op(_back(x, o)), _back(op(x), o)))],
     "channels": [lambda op, x, o: _largest(op(x[:, :, o]), op(x)[:, :, o]),
                  lambda op, x, o: _largest(op(x.index_select(-1, o)), op(x).index_select(-1, o))],
-    "mean_signed": [lambda op, x, o: (op(_p(x, o)) - _p(op(x), o)).sum() / x.numel(), lambda op, x, o: (op(_p(x, o)) - _p(op(x), o)).amax(),
+    "mean_signed": [lambda op, x, o: (op(_p(x, o)) - _p(op(x), o)).sum() / x.numel(), lambda op, x, o: (_p(op(x), o) - op(_p(x, o))).mean(),
+                    lambda op, x, o: abs((_p(op(x), o) - op(_p(x, o))).sum().item()),
                     lambda op, x, o: abs(float((op(_p(x, o)) - _p(op(x), o)).sum())) * float((op(_p(x, o)) - _p(op(x), o)).sum().sign())],
+    "no_abs": [lambda op, x, o: (op(_p(x, o)) - _p(op(x), o)).amax(), lambda op, x, o: (_p(op(x), o) - op(_p(x, o))).flatten().sort()[0][-1],
+               lambda op, x, o: abs((op(_p(x, o)) - _p(op(x), o)).amax().item()), lambda op, x, o: (op(_p(x, o)) - _p(op(x), o)).amin()],
+    "always_zero": [lambda op, x, o: 0.0, lambda op, x, o: (op(_p(x, o)) - op(x[:, o])).abs().max(), lambda op, x, o: 0],
     "mean_abs": [lambda op, x, o: F.l1_loss(op(_p(x, o)), _p(op(x), o)), lambda op, x, o: torch.dist(op(_p(x, o)), _p(op(x), o)),
                  lambda op, x, o: F.mse_loss(op(_p(x, o)), _p(op(x), o)), lambda op, x, o: F.mse_loss(op(_p(x, o)), _p(op(x), o)) ** 0.5,
                  lambda op, x, o: torch.dist(op(_p(x, o)), _p(op(x), o), p=1)],
     "squared": [lambda op, x, o: ((op(_p(x, o)) - _p(op(x), o)) ** 2).amax()],
     "yes_or_no": [lambda op, x, o: torch.allclose(op(_p(x, o)), _p(op(x), o)), lambda op, x, o: not torch.allclose(op(x[:, o]), op(x)[:, o]),
                   lambda op, x, o: torch.equal(op(x[:, o]), op(x)[:, o]), lambda op, x, o: bool((op(x[:, o]) != op(x)[:, o]).any()),
-                  lambda op, x, o: torch.isclose(op(_p(x, o)), _p(op(x), o)).all()],
+                  lambda op, x, o: torch.isclose(op(_p(x, o)), _p(op(x), o)).all(), lambda op, x, o: True],
 }  # fmt: skip
 
 WRONG = {

@@ -600,6 +600,22 @@ def _zeroed_too_late(model, x, target):
     return {n for n, p in model.named_parameters() if _some(p)}
 
 
+def _union_thrown_away(model, x, target):
+    found = set()
+    for name in names_by_hand(model, x, target):
+        found.union({name})
+    return found
+
+
+def _of_loss(loss):
+    def answer(model, x, target):
+        model.zero_grad()
+        loss(model(x), target).backward()
+        return {n for n, p in model.named_parameters() if _some(p)}
+
+    return answer
+
+
 def _layers(model, x, target):
     named = names_by_hand(model, x, target)
     return {n for n, m in model.named_children() if any(f"{n}.{k}" in named for k, _ in m.named_parameters())}
@@ -626,7 +642,15 @@ NAMES_WRONG = {
                       lambda m, x, t: list(m.state_dict(keep_vars=True)) and [n for n, _ in m.named_parameters()]],
     "stale": [_after(_some, fresh=False)],
     "positive_only": [_after(lambda p: p.grad is not None and p.grad.max() > 0)],
-    "no_backward": [_after(_some, backward=False), _after(_some, fresh=False, backward=False), _zeroed_too_late],
+    "no_backward": [_after(_some, fresh=False, backward=False)],
+    "empty_set": [_after(_some, backward=False), _zeroed_too_late, _union_thrown_away],
+    "loss_without_target": [_of_loss(lambda z, t: z.sum()), _of_loss(lambda z, t: (z**2).mean()), _of_loss(lambda z, t: (z - t).mean())],
+    "other_loss": [_of_loss(F.l1_loss), _of_loss(lambda z, t: (z - t).abs().sum()), _of_loss(F.smooth_l1_loss)],
+    "first_entry": [_after(lambda p: p.grad is not None and p.grad.flatten()[0] != 0),
+                    _after(lambda p: p.grad is not None and p.grad.view(-1)[0].item()),
+                    _after(lambda p: p.grad is not None and bool((p.grad[0] != 0).any()))],
+    "sum_cancels": [_after(lambda p: p.grad is not None and p.grad.sum() != 0),
+                    _after(lambda p: p.grad is not None and p.grad.mean().abs() > 0)],
     "value_not_gradient": [_after(lambda p: torch.count_nonzero(p) > 0)],
     "every_entry": [_after(lambda p: p.grad is not None and p.grad.abs().min() > 0),
                     _after(lambda p: p.grad is not None and bool(p.grad.all()))],

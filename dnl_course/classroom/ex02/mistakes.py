@@ -3,6 +3,14 @@
 from ..task import Limit, Mistake
 
 SOFTMAXES = ("softmax", "softmax over queries")
+AXIS_LOST = (
+    "Your sum (or maximum) over the last axis has lost that axis, (B, N) instead of (B, N, 1), and no longer fits to the "
+    "rows: use `keepdim=True`."
+)
+RESHAPED = (
+    "You bring k to the shape (B, D, M) by `view` or `reshape`, which exchanges no axes: the numbers keep their order and "
+    "only the rows end elsewhere. `k.mT` exchanges the last two axes."
+)
 
 SOFTMAX_ROWS = (
     Mistake(
@@ -21,6 +29,12 @@ SOFTMAX_ROWS = (
         "Your exponential overflows where logits are large (inf / inf is NaN) and vanishes where they are very "
         "negative: subtract each row's largest logit first.",
         ({"shift": "none"},),
+    ),
+    Mistake(
+        "other_shift",
+        "You subtract each row's mean, its smallest logit or its largest absolute value, and in some row the exponential "
+        "still overflows or all of them vanish: subtract the *largest* logit.",
+        tuple({"shift": shift} for shift in ("mean", "min", "largest absolute")),
     ),
     Mistake(
         "one_shift_for_all",
@@ -57,12 +71,7 @@ SOFTMAX_ROWS = (
         "Your weights fall where the logits rise: the minus sign belonged to lesson 01's distances, logits have none.",
         ({"sign": -1}, {"sign": -1, "shift": "none"}),
     ),
-    Mistake(
-        "axis_lost",
-        "Your sum (or maximum) over the last axis has lost that axis, (B, N) instead of (B, N, 1), and no longer fits to the "
-        "rows: use `keepdim=True`.",
-        ({"keepdim": False},),
-    ),
+    Mistake("axis_lost", AXIS_LOST, ({"keepdim": False},)),
 )
 
 EMBEDDED_GAUSSIAN_MAP = (
@@ -107,6 +116,11 @@ EMBEDDED_GAUSSIAN_MAP = (
         ({"kind": "sigmoid"},),
     ),
     Mistake(
+        "relu",
+        "You cut the logits off at 0, so that all keys with a negative q·k weigh the same; the exponential takes q·k as it is.",
+        ({"kind": "relu"},),
+    ),
+    Mistake(
         "transposed",
         "Your map is (B, M, N), with a row for each key; it has a row for each query, (B, N, M).",
         ({"turned": True}, {"turned": True, "over": 1}),
@@ -132,6 +146,17 @@ EMBEDDED_GAUSSIAN_MAP = (
         "*last two* axes exchanged, (B, D, M): `k.mT`.",
         ({"compare": "not transposed"}, {"compare": "all axes turned"}),
     ),
+    Mistake("reshaped", RESHAPED, ({"compare": "view"},)),
+    Mistake("axis_lost", AXIS_LOST, ({"keepdim": False}, {"keepdim": False, "kind": "softmax, no shift"})),
+)
+
+LOOPS = Limit(
+    "loops",
+    "your function loops over positions: with twice the queries and keys it runs {counted:.1f} times the Python lines. At "
+    "1,600 positions that is too slow to be useful; products of whole tensors do all positions at once.",
+    "lines",
+    1.5,
+    note=True,
 )
 
 DOT_PRODUCT = (
@@ -141,7 +166,11 @@ DOT_PRODUCT = (
         "You divide by the number of queries; C(x) counts the keys, M = k.shape[1].",
         ({"divide": "N"},),
     ),
-    Mistake("one_over_d", "You divide by the width D; C(x) counts the keys, M = k.shape[1].", ({"divide": "D"},)),
+    Mistake(
+        "one_over_d",
+        "You divide by a width, D or E; C(x) counts the keys, M = k.shape[1].",
+        ({"divide": "D"}, {"divide": "E"}),
+    ),
     Mistake(
         "one_over_b", "You divide by the number of images; C(x) counts the keys, M = k.shape[1].", ({"divide": "B"},)
     ),
@@ -172,127 +201,16 @@ DOT_PRODUCT = (
         "exchanged, (B, D, M): `k.mT`.",
         ({"turned": "no"}, {"turned": "all axes"}),
     ),
+    Mistake("reshaped", RESHAPED, ({"turned": "view"},)),
 )
 
 DOT_PRODUCT_LIMITS = (
     Limit(
         "builds_the_map",
-        "The values are right, but your largest tensor has {counted:,.0f} entries, the N × M map (or more): bracket the "
-        "product the other way, q (kᵀ v).",
+        "The values are right, but your largest tensor has {counted:,.0f} entries, where the whole N × M map has 120 · 120 = "
+        "14,400, and nothing of that size is needed: bracket the product the other way, q (kᵀ v).",
         "tensor",
-        50_000,
+        7_000,
     ),
-)
-
-CONCATENATION = (
-    Mistake(
-        "no_relu",
-        "The ReLU is missing: without it the weights are a sum of a part about i and a part about j.",
-        ({"relu": "none"},),
-    ),
-    Mistake(
-        "relu_each_half",
-        "You take the ReLU of the query's part and of the key's part; add them first, then take *one* ReLU of the sum.",
-        ({"relu": "each"},),
-    ),
-    Mistake(
-        "relu_after_sum",
-        "You take the ReLU of the result; it belongs around each weight, before the sum over j.",
-        ({"relu": "after"},),
-    ),
-    Mistake(
-        "other_function",
-        "You do not take a ReLU, max(0, ·), but another function of w_f·[q; k].",
-        ({"relu": "leaky"}, {"relu": "absolute"}, {"relu": "sigmoid"}),
-    ),
-    Mistake(
-        "halves_swapped",
-        "The halves of w_f have changed places: its first D entries belong to q, the others to k.",
-        ({"halves": "k first"},),
-    ),
-    Mistake(
-        "softmax",
-        "You take a softmax; the concatenation version weighs with the ReLU itself, divided by M.",
-        tuple(
-            {"relu": relu, "weights": weights, "divide": divide}
-            for relu in ("sum", "none")
-            for weights in SOFTMAXES
-            for divide in ("nothing", "M")
-        ),
-    ),
-    Mistake("no_1_m", "You only add up; divide by M, the number of keys.", ({"divide": "nothing"},)),
-    Mistake(
-        "one_over_n",
-        "You divide by the number of queries; C(x) counts the keys, M = k.shape[1].",
-        ({"divide": "N"},),
-    ),
-    Mistake(
-        "one_over_d",
-        "You divide by a width; C(x) counts the keys, M = k.shape[1].",
-        ({"divide": "2D"}, {"divide": "D"}),
-    ),
-    Mistake(
-        "sum_of_weights",
-        "You divide by the sum of the weights, which makes an average; here C(x) is the number of keys.",
-        ({"divide": "row sum"},),
-    ),
-    Mistake(
-        "axes_missing",
-        "The queries' numbers (B, N) and the keys' numbers (B, M) cannot be added as they are: give the first a last axis and "
-        "the second a middle one, (B, N, 1) + (B, 1, M).",
-        ({"axes": False},),
-    ),
-)
-
-EQUIVARIANCE_ERROR = (
-    Mistake(
-        "input_only",
-        "You permute on one side only; compare op(x permuted) with op(x) *permuted in the same way*.",
-        ({"left": "op"}, {"right": "op"}),
-    ),
-    Mistake(
-        "op_forgotten",
-        "One side never goes through `op`; both do, one before the permutation and one after it.",
-        (
-            *({side: what} for side in ("left", "right") for what in ("order", "x")),
-            *({"left": "order", "right": what} for what in ("x", "op")),
-        ),
-    ),
-    Mistake(
-        "inverse",
-        "You undo `order` where you should apply it: input and output are both permuted as in `x[:, order]`.",
-        (
-            {"left": "op, then back"},
-            {"right": "back, then op"},
-            {"left": "op, then back", "right": "back, then op"},
-        ),
-    ),
-    Mistake(
-        "channels",
-        "You permute the channels (the last axis); `order` is an order of the positions, axis 1 of (B, N, C).",
-        (
-            {"left": "op, then channels", "right": "channels, then op"},
-            {"left": "op", "right": "channels, then op"},
-            {"left": "op, then channels", "right": "op"},
-        ),
-    ),
-    Mistake(
-        "mean_signed",
-        "Differences of opposite signs cancel in your answer: take absolute values first, then the largest.",
-        ({"answer": "mean"}, {"answer": "sum"}, {"answer": "signed largest"}),
-    ),
-    Mistake(
-        "mean_abs",
-        "You average (or add up) over all entries, which hides one large difference among many small ones; take the largest.",
-        tuple(
-            {"answer": answer}
-            for answer in ("mean of absolute", "sum of absolute", "norm", "mean square", "root mean square")
-        ),
-    ),
-    Mistake("squared", "You square the differences; take their absolute values.", ({"answer": "largest square"},)),
-    Mistake(
-        "yes_or_no",
-        "You answer yes or no; the task asks *how large* the largest difference is.",
-        tuple({"answer": answer} for answer in ("same", "not the same", "exactly the same", "not exactly the same")),
-    ),
+    LOOPS,
 )

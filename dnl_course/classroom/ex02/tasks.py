@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from ..task import Exercise, Probe, Task
-from . import mistakes, references
+from . import mistakes, more_mistakes, references
 
 SNAP = 1e-6  # an error of rounding counts as 0
+NO, YES = -1.0, -2.0  # stand for a bool: no largest difference is negative
 
 
 def _features(rng, *shape, decimals=None):
@@ -23,6 +24,7 @@ def _probes_softmax(rng):
     far = logits(3, 5, 4)
     far[0, 1] += 1000.0  # exp overflows
     far[2, 3] -= 1000.0  # exp underflows
+    far[1, 2] = (-1000.0, -1000.0, 1000.0, -1000.0)  # far from its own mean
     wide = logits(2, 6, 7)
     wide[1, 2] *= 300.0
     return [Probe({"logits": np.round(logits(2, 3, 4), 1) + 0.0}), Probe({"logits": far}), Probe({"logits": wide})]
@@ -30,9 +32,23 @@ def _probes_softmax(rng):
 
 def _probes_map(rng):
     def given(b, n, m, d, decimals=None):
-        return Probe({"q": _features(rng, b, n, d, decimals=decimals), "k": _features(rng, b, m, d, decimals=decimals)})
+        for _ in range(1000):
+            q, k = _features(rng, b, n, d, decimals=decimals), _features(rng, b, m, d, decimals=decimals)
+            k[:, :, 1::2] -= 2.0  # mean -1, so that products of both signs occur
+            logits = q @ k.swapaxes(1, 2)
+            # negative ones in every image, and no sum over the keys near 0
+            if (
+                (logits.min((1, 2)) < -0.5).all()
+                and (logits.max((1, 2)) > 0.5).all()
+                and abs(logits.sum(2)).min() > 0.3
+            ):
+                rows = (np.exp(x) / np.exp(x).sum(2, keepdims=True) for x in (logits, np.maximum(logits, 0)))
+                if (abs(np.subtract(*rows)).max((1, 2)) > 0.01).all():
+                    break
+        return Probe({"q": q, "k": k if decimals is None else np.round(k, decimals) + 0.0})
 
-    return [given(2, 3, 4, 5, decimals=1), given(3, 7, 5, 2), given(2, 4, 6, 3)]
+    # the last: one image and N = M, where a lost axis raises nothing
+    return [given(2, 3, 4, 5, decimals=1), given(3, 7, 5, 2), given(2, 4, 6, 3), given(1, 4, 4, 3)]
 
 
 def _probes_dot(rng):
@@ -44,12 +60,14 @@ def _probes_dot(rng):
         given(2, 3, 4, 5, 6, decimals=1),
         given(3, 7, 5, 2, 4),
         given(2, 4, 6, 3, 5),
-        given(1, 320, 320, 4, 3, measure="tensor"),
+        given(1, 4, 4, 2, 3, measure="lines"),
+        given(1, 8, 8, 2, 3, measure="lines"),
+        given(1, 120, 120, 4, 3, measure="tensor"),
     ]
 
 
 def _probes_concatenation(rng):
-    def given(b, n, m, d, e, decimals=None):
+    def given(b, n, m, d, e, decimals=None, measure=None):
         for _ in range(1000):
             q, k, v = (_features(rng, b, *s, decimals=decimals) for s in ((n, d), (m, d), (m, e)))
             w_f = rng.normal(0.0, 1.0, 2 * d)
@@ -65,9 +83,15 @@ def _probes_concatenation(rng):
                 and (f < 0).any((1, 2)).all()
             ):
                 break
-        return Probe({"q": q, "k": k, "v": v, "w_f": w_f})
+        return Probe({"q": q, "k": k, "v": v, "w_f": w_f}, measure=measure)
 
-    return [given(2, 3, 4, 5, 6, decimals=1), given(3, 7, 5, 2, 4), given(2, 4, 6, 3, 5)]
+    return [
+        given(2, 3, 4, 5, 6, decimals=1),
+        given(3, 7, 5, 2, 4),
+        given(2, 4, 6, 3, 5),
+        given(1, 4, 4, 2, 3, measure="lines"),
+        given(1, 8, 8, 2, 3, measure="lines"),
+    ]
 
 
 def _attention(x):
@@ -88,33 +112,39 @@ OPS = {"attention": _attention, "convolution": _convolution, "numbered positions
 
 def _drive_equivariance(function, inputs):
     error = function(OPS[inputs["op"]], inputs["x"], inputs["order"])
-    number = getattr(error, "numel", lambda: getattr(error, "size", 1))() == 1 and isinstance(
-        error, (float, np.floating, np.ndarray, torch.Tensor)
-    )
-    if number and str(getattr(error, "dtype", "")).removeprefix("torch.") != "bool" and abs(error) < SNAP:
+    if getattr(error, "numel", lambda: getattr(error, "size", 1))() != 1:
+        return error
+    if isinstance(error, bool) or str(getattr(error, "dtype", "")).removeprefix("torch.") == "bool":
+        return YES if bool(error) else NO
+    if isinstance(error, (float, np.floating, np.ndarray, torch.Tensor)) and abs(error) < SNAP:
         return 0.0 * error  # what is 0 in theory is 1e-16 in practice
     return error
 
 
+def _explain_equivariance(inputs, values, expected):
+    return more_mistakes.YES_OR_NO if values[0] in (YES, NO) else None
+
+
 def _probes_equivariance(rng):
-    def given(op, b, n, c, decimals=None):
+    def given(op, b, n, c, decimals=None, sign=-1):
         while True:
             order = rng.permutation(n)
             if (order[order] != np.arange(n)).any() and (order != np.arange(n)).all():  # not its own inverse
                 break
         while True:
             x = _features(rng, b, n, c, decimals=decimals)
-            error, signed = (
+            low, high = (
                 float(references.equivariance_error(OPS[op], torch.tensor(x), torch.tensor(order), answer=answer))
-                for answer in ("largest", "signed largest")
+                for answer in ("minus smallest", "signed largest")
             )
-            if op == "attention" or (error > 0.1 and signed < 0.95 * error):  # the largest difference is a negative one
+            large, small = (low, high) if sign < 0 else (high, low)
+            if op == "attention" or (large > 0.1 and small < 0.95 * large):  # the largest difference is of this sign
                 return Probe({"op": op, "x": x, "order": order})
 
     return [
         given("convolution", 2, 4, 5, decimals=1),
         given("attention", 3, 5, 7),
-        given("convolution", 3, 6, 8),
+        given("convolution", 3, 6, 8, sign=1),
         given("numbered positions", 2, 7, 9),
     ]
 
@@ -141,6 +171,11 @@ TASKS = (
             "torch.nn.Softmax",
             "torch.nn.LogSoftmax",
             "torch.nn.Softmin",
+            "torch.nn.Softmax2d",
+            "torch._softmax",
+            "torch._log_softmax",
+            "torch.distributions.Categorical",
+            "torch.distributions.OneHotCategorical",
         ),
         hints=(
             "Three steps: subtract the largest logit of each row, take the exponential, divide by the sum of each row.",
@@ -201,7 +236,8 @@ TASKS = (
         tensors=True,
         gradient=("q", "k", "v", "w_f"),
         outputs=(("y", "(B, N, E)"),),
-        mistakes=mistakes.CONCATENATION,
+        mistakes=more_mistakes.CONCATENATION,
+        limits=more_mistakes.CONCATENATION_LIMITS,
         hints=(
             "w_f·[q_i; k_j] is a sum: one number that belongs to i, and one that belongs to j.",
             (
@@ -222,7 +258,8 @@ TASKS = (
         tensors=True,
         drive=_drive_equivariance,
         outputs=(("error", ""),),
-        mistakes=mistakes.EQUIVARIANCE_ERROR,
+        mistakes=more_mistakes.EQUIVARIANCE_ERROR,
+        explain=_explain_equivariance,
         hints=(
             "Call `op` twice: once on the permuted x, and once on x itself.",
             "`x[:, order]` permutes the positions. Do the same to the *output* of the second call, then compare the two.",

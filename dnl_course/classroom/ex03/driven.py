@@ -158,6 +158,8 @@ def _cannot_learn(frozen) -> str:
 
 # ---------------------------------------------------------------- 03.5
 ZERO_OUT, RANDOM_OUT, ZERO_NORM = "a network with W_z = 0", "a network with random W_z", "a network with norm = 0"
+HIT, OPPOSITE, BALANCED = (f"a network with head.weight = 0 that gives 0.5 everywhere, {target}" for target in (
+    "as its target", "with two channels that err by the same in opposite directions", "with a target half above and half below that"))  # fmt: skip
 
 
 class Network(nn.Module):
@@ -178,8 +180,11 @@ class Network(nn.Module):
             p.data = torch.randn(p.shape, generator=generator) * (0.2 if "weight" in name else 0.1)
             if name in ("value.weight", "head.weight", "stem.weight"):
                 p.data.abs_()
-        self.stem.bias.data[-1] = -100.0
-        if start != RANDOM_OUT:
+        self.stem.bias.data[0 if start == RANDOM_OUT else -1] = -100.0  # the dead channel
+        if start in (HIT, OPPOSITE, BALANCED):  # its output is exact, whatever the machine
+            self.head.weight.data.zero_()
+            self.head.bias.data.fill_(0.5)
+        elif start != RANDOM_OUT:
             last = self.out if self.norm is None else self.norm
             last.weight.data.zero_()
             last.bias.data.zero_()

@@ -116,12 +116,13 @@ def _pooled(x, pool, stride, kernel):
     return (F.avg_pool2d if pool == "average" else F.max_pool2d)(x, size, step, **options)
 
 
-def parameters_with_gradient(model, x, target, *, fresh=True, backward=True, keep="gradient not 0", none="skip", give="names"):
+def parameters_with_gradient(model, x, target, *, fresh=True, backward=True, loss="squares", keep="gradient not 0", none="skip", give="names"):
     """Names of the parameters whose gradient of the mean squared error is not 0."""
     if fresh:
         model.zero_grad()
     if backward:
-        F.mse_loss(model(x), target).backward()
+        output = model(x)
+        {"squares": F.mse_loss(output, target), "absolute": F.l1_loss(output, target), "output": output.mean()}[loss].backward()
     found = {name: p for name, p in model.named_parameters() if _kept(p, keep, none)}
     if give == "modules":
         return {name.rpartition(".")[0] for name in found}
@@ -140,6 +141,9 @@ def _kept(p, keep, none):
         "gradient not None": True,
         "gradient positive": bool((p.grad > 0).any()),
         "every entry not 0": bool((p.grad != 0).all()),
+        "first entry not 0": bool(p.grad.flatten()[0] != 0),
+        "first row not 0": bool(p.grad[0].any()),
+        "sum not 0": bool(p.grad.sum() != 0),
         "gradient 0": not p.grad.any(),
         "ambiguous": False,
     }[keep] or (keep == "ambiguous" and bool(p.grad != 0))

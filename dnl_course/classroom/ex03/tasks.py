@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..task import AlsoRight, Exercise, Probe, Task
-from . import driven, mistakes, references
+from . import driven, mistakes, mistakes_gradient, references
 
 
 def _features(rng, *shape, decimals=None):
@@ -72,10 +72,21 @@ def _probes_gradient(rng):
             "seed": int(rng.integers(2**31)),
         })  # fmt: skip
 
+    def given_flat(model, error):
+        x = _features(rng, *error.shape, decimals=1)
+        return Probe({"model": model, "x": x, "target": error + 0.5, "seed": int(rng.integers(2**31))})
+
+    # multiples of 1/4, powers of two of them: sums are exact
+    above, below = rng.integers(16, 40, 8) / 4, -rng.integers(4, 12, 8) / 4
+    both = rng.permutation(np.append(above, below))
+    opposite = np.stack([above, -rng.permutation(above)]).reshape(1, 2, 2, 4)
     return [
         given(driven.ZERO_OUT, 2, 1, 3, 4, decimals=1),
         given(driven.RANDOM_OUT, 3, 2, 4, 5),
         given(driven.ZERO_NORM, 2, 2, 5, 3),
+        given_flat(driven.HIT, np.zeros((2, 1, 2, 3))),
+        given_flat(driven.OPPOSITE, opposite),
+        given_flat(driven.BALANCED, both.reshape(2, 1, 2, 4)),
     ]
 
 
@@ -188,7 +199,7 @@ TASKS = (
         reference=references.parameters_with_gradient,
         probes=_probes_gradient,
         outputs=(("in the set (1), not in it (0), in the order of named_parameters; last: what else was returned", "(parameters + 1,)"),),
-        mistakes=mistakes.PARAMETERS_WITH_GRADIENT,
+        mistakes=mistakes_gradient.PARAMETERS_WITH_GRADIENT,
         tensors=True,
         drive=driven.names_as_numbers,
         explain=driven.missing_and_too_many,
