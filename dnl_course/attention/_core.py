@@ -49,7 +49,8 @@ def softmax_attention(q, k, v, scale: float) -> torch.Tensor:
     if q.device.type == "cuda":
         width += -width % 8  # the kernels load 16 bytes at a time
     q, k, v = (_for_kernel(x, width) for x in (q, k, v))  # (B, 1, N | M, width)
-    parts = torch.get_num_threads() if q.device.type == "cpu" and torch.is_grad_enabled() else 1
+    shared = q.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    parts = torch.get_num_threads() if shared else 1  # a compiler cannot ask for their number
     if parts > 1:  # backward on a CPU shares its work out by images and heads: groups of queries stand in for heads
         q = F.pad(q, (0, 0, 0, -N % parts)).reshape(B, parts, (N + parts - 1) // parts, width)
         k, v = (x.expand(-1, parts, -1, -1) for x in (k, v))
