@@ -608,3 +608,12 @@ def test_other_arguments_are_checked():
     for scale in ("1", None, math.nan, True):
         with pytest.raises(TypeError, match="scale is .*one finite number"):
             map_statistics(q, k, scale=scale)
+
+
+def test_logits_whose_rounding_hides_different_rows_are_not_called_one_map():
+    logits = torch.zeros(50, 60)
+    logits[:, 0], logits[3, 4] = -1e9, 1.0
+    with pytest.raises(ValueError, match="equal rows cannot be told"):
+        one_map_for_all(logits)
+    assert not one_map_for_all(logits.double()) and not one_map_for_all(logits[:, 1:])
+    assert one_map_for_all(logits.double(), tol=1.0)  # the caller's own word for equal

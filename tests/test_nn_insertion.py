@@ -500,3 +500,8 @@ def test_wrappers_that_would_not_see_the_blocks_are_refused(network, wrap):
 def test_a_list_of_modules_would_be_one_longer():
     with pytest.raises(ValueError, match="one element more"):
         insert(nn.ModuleList([nn.Conv2d(3, 6, 1)]), {"0": NonLocalBlock(6)})
+
+
+def test_a_block_without_values_is_named(network):
+    with pytest.raises(ValueError, match="'layer2.1' has parameters on the meta device"):
+        insert(network, {"layer2.1": NonLocalBlock(6).to("meta")})

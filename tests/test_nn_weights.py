@@ -132,6 +132,15 @@ def test_an_interrupted_write_leaves_the_old_file(block, course, monkeypatch):
     assert torch.equal(load_weights("cue")["out.weight"], block.out.weight)
 
 
+def test_a_broken_index_is_named(block, course):
+    save_weights("cue", block, METADATA)
+    (course / "weights" / "index.json").write_text("{")
+    with pytest.raises(ValueError, match="weights/index.json is no JSON"):
+        load_weights("cue")
+    with pytest.raises(ValueError, match="weights/index.json is no JSON"):
+        save_weights("cue", block, METADATA)
+
+
 def test_no_path_of_a_machine_is_written(block, course):
     save_weights("cue", block, METADATA)
     for file in (course / "weights").iterdir():

@@ -80,6 +80,9 @@ def interaction(logits):
     return seen - seen.mean(-2, keepdim=True)
 
 
+TELLING = 0.1  # a difference of logits that changes weights by more than ten percent
+
+
 def one_map_for_all(logits, tol=None):
     """Are all rows of softmax(logits) equal? They are iff ``H S H = 0`` (claim A7).
 
@@ -102,7 +105,7 @@ def one_map_for_all(logits, tol=None):
     Raises
     ------
     TypeError, ValueError
-        As `unary_share`; a negative tol.
+        As `unary_share`; a negative tol; no tol, and logits so large that their rounding would hide different rows.
 
     Examples
     --------
@@ -118,6 +121,11 @@ def one_map_for_all(logits, tol=None):
     with torch.no_grad():
         largest = interaction(logits).abs().amax((-2, -1))
         rounding = _rows.ROUNDING * torch.finfo(logits.dtype).eps * logits.abs().amax((-2, -1))
+        if tol is None and rounding.numel() and rounding.max() > TELLING:
+            raise ValueError(
+                f"logits of up to {logits.abs().max():.3g} in {logits.dtype} are rounded by up to {rounding.max():.2g}, which "
+                "softmax would see: equal rows cannot be told. Use float64, leave masked columns out, or give tol."
+            ) from None
         return largest <= (rounding if tol is None else tol)
 
 

@@ -62,7 +62,7 @@ class Insertion:
 
     def _put(self, name: str, container: _Blocks) -> None:
         key = name.replace("_", "__").replace(".", "_") or "whole"  # one key for each name, in whatever order
-        if hasattr(nn.Module, key) or hasattr(_Blocks(), key):
+        if hasattr(_Blocks(), key):
             key += "_"
         module, hook = self.model.get_submodule(name), _After(name, self.blocks[name])
         self._hooks.append((module, hook))
@@ -238,6 +238,11 @@ def _check_blocks(model: nn.Module, blocks: dict, allow_change: bool) -> None:
                 "{name: NonLocalBlock(256) for name in names}."
             ) from None
         placed[id(block)] = name
+        if not allow_change and any(p.is_meta for p in block.parameters()):
+            raise ValueError(
+                f"the block for {name!r} has parameters on the meta device, whose values cannot be looked at. "
+                "Materialise it first, or pass allow_change=True."
+            ) from None
         if not allow_change and not _is_identity(block):
             raise ValueError(
                 f"the block for {name!r} is not the identity, and would change the output of the network at once. "

@@ -127,7 +127,10 @@ def _index_path() -> Path:
 
 def _index() -> dict:
     path = _index_path()
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"weights/index.json is no JSON ({error}). Restore it: git checkout weights/index.json") from None
 
 
 def _bytes(name: str) -> bytes:
