@@ -17,7 +17,7 @@ PACKAGE = Path(dnl_course.__file__).parent
 FLOORS = (
     {"paths", "links", "_nl_means_checks"},
     {"_nl_means_core"},
-    {"denoise", "attention", "data", "copies"},
+    {"denoise", "attention", "symbolic", "data", "copies"},
     {"nn"},
     {"measure"},
     {"train"},
@@ -28,7 +28,7 @@ FLOORS = (
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(m.name for m in pkgutil.walk_packages([str(PACKAGE)], "dnl_course."))
-APART = {"denoise", "attention", "data"}  # import nothing of the package (denoise: but its own private halves)
+APART = {"denoise", "attention", "symbolic", "data"}  # import nothing of the package (denoise: but its own private halves)
 
 
 def imported(path: Path) -> set[str]:
@@ -74,6 +74,7 @@ def test_modules_are_small():
     ("dnl_course.classroom", {"torch", "matplotlib", "IPython", "jupyter_client", "nbformat"}),
     ("dnl_course.denoise", {"matplotlib", "IPython", "skimage", "jupyter_client"}),
     ("dnl_course.show.plots", {"torch", "ipywidgets", "jupyter_client"}),
+    ("dnl_course.symbolic", {"torch", "numpy", "matplotlib"}),
     ("dnl_course.cli", {"torch", "matplotlib", "nbformat", "jupyter_client"}),
 ])  # fmt: skip
 def test_importing_is_cheap(module, absent):

@@ -50,6 +50,8 @@ class Observation:
         What backward raised.
     printed : str
         What the function printed.
+    exact : list of dict or None
+        What came back from a symbolic task, as plain data (``trees.py``); ``message`` says what it is where it is none.
     """
 
     kind: str = "NoneType"
@@ -65,6 +67,7 @@ class Observation:
     gradients: list[np.ndarray | None] | None = None
     gradient_error: str = ""
     printed: str = ""
+    exact: list | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return the observation as JSON-able data; float64 values survive to the bit."""
@@ -150,6 +153,8 @@ def growth(probes: Sequence[Probe], seen: Sequence[Observation]) -> float:
 
 def _call(function: Callable, probe: Probe, outputs: int, task: Task | None) -> Observation:
     given = copy.deepcopy(dict(probe.inputs))
+    if task and task.symbolic:
+        given = {name: v.as_mutable().copy() if hasattr(v, "as_mutable") else v for name, v in given.items()}
     if task and task.tensors:
         given = as_tensors(given)
     seen = Observation()
@@ -171,10 +176,24 @@ def _call(function: Callable, probe: Probe, outputs: int, task: Task | None) -> 
     seen.printed = printed.getvalue()[:2000].encode("utf-8", "replace").decode()
     seen.changed = tuple(n for n, before in probe.inputs.items() if not _same(before, given[n]))
     seen.kind = type(value).__name__
+    if task and task.symbolic:
+        return _observe_exact(value, outputs, seen)
     try:
         seen.values, seen.dtypes = _arrays(value, outputs)
     except Exception:  # noqa: BLE001  a strange object is no array, whatever it raises when asked
         seen.values = seen.dtypes = None
+    return seen
+
+
+def _observe_exact(value: Any, outputs: int, seen: Observation) -> Observation:
+    from . import trees
+
+    try:
+        seen.exact = None if seen.error or value is None else trees.answer(value, outputs)
+    except trees.NotAnAnswer as error:
+        seen.message = str(error)
+    except Exception as error:  # noqa: BLE001  a strange object is no answer, whatever it raises when asked
+        seen.message = f"a {seen.kind} that cannot be read ({type(error).__name__})"
     return seen
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from .probe import Observation
 from .task import Inputs, Mistake, Task
 
+ALIKE = {"ShapeError": "ValueError", "NonSquareMatrixError": "ValueError"}  # what SymPy raises where NumPy raises the other
 Values = tuple[np.ndarray, ...]
 
 
@@ -104,7 +105,7 @@ def _explains(task, switches, n, inputs, seen, tolerance, bank) -> str:
             bank[key] = (type(error).__name__, _shapes_in(str(error)))
     predicted = bank[key]
     if isinstance(predicted[0], str):
-        if seen.error != predicted[0]:
+        if ALIKE.get(seen.error, seen.error) != predicted[0]:
             return ""
         return "exactly" if _shapes_in(seen.message) == predicted[1] else "alike"
     right = not seen.error and seen.values is not None and all_close(seen.values, predicted, tolerance)

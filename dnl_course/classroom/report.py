@@ -120,6 +120,9 @@ def written(value: object) -> str:
             return np.array2string(value, precision=4, suppress_small=True, separator=", ", max_line_width=90)
         first = ", ".join(f"{v:.4g}" for v in value.ravel()[:4])
         return f"array {value.shape}, first entries {first}"
+    if isinstance(value, np.ndarray) and value.dtype == object:  # one exact number
+        exact, decimals = str(value.item()), f"{float(value.item()):.6g}"
+        return exact if exact == decimals else f"{exact} = {decimals}" if len(exact) <= 60 else decimals
     if isinstance(value, (float, np.floating, np.ndarray)) and np.isrealobj(value):
         return f"{float(value):.6g}"
     return str(value)[:200]

@@ -115,6 +115,10 @@ class Task:
         mistake, ``"also:KEY"`` for an :class:`AlsoRight` with ``{"key": "KEY"}``, or a sentence.
     refused : tuple of str
         Dotted names of objects that are the whole task; also refused as methods.
+    symbolic : {"", "points", "whole"}
+        The probes hold SymPy objects, and so does the answer. ``points``: it is compared with the reference (a NumPy
+        function of numbers) at random rational points, then exactly. ``whole``: reference and ``diagnose`` get the
+        SymPy objects themselves.
     """
 
     id: str
@@ -137,6 +141,7 @@ class Task:
     drive: Callable | None = None
     diagnose: Callable | None = None
     refused: tuple[str, ...] = ()
+    symbolic: str = ""
 
     @property
     def function(self) -> str:

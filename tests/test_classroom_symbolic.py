@@ -1,0 +1,289 @@
+"""The classroom's SymPy tasks: answers are judged as mathematics, at exact points and by expansion."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from dnl_course.classroom import algebra, trees
+from dnl_course.classroom.engine import examine
+from dnl_course.classroom.exact import exp, log, rationals, softmax, stochastic, unknowns
+from dnl_course.classroom.judge import judge, probes_of
+from dnl_course.classroom.probe import Observation, observe
+from dnl_course.classroom.report import result
+from dnl_course.classroom.task import AlsoRight, Exercise, Mistake, Probe, Task
+
+HINTS = ("one", "two", "three")
+
+
+def centred(Q, *, sums=False, plus=False):
+    """q_i minus the mean."""
+    mean = Q.sum(0) if sums else Q.sum(0) / len(Q)
+    return Q + mean if plus else Q - mean
+
+
+CENTRED = Task(
+    id="98.1", title="centred", minutes=5, difficulty=1, hints=HINTS, reference=centred, symbolic="points",
+    probes=lambda rng: [Probe({"Q": sp.Matrix([[1, 2], [3, 5]])}), Probe({"Q": unknowns("q", 3, 2)})],
+    outputs=(("centred", "(N, D)"),),
+    mistakes=(
+        Mistake("sums", "You subtract the sum.", ({"sums": True},)),
+        Mistake("plus", "You add.", ({"plus": True},)),
+    ),
+)  # fmt: skip
+
+
+def weight(p, u, combine):
+    """First weight of softmax(p + u)."""
+    weights = softmax(p + u) if combine == "mul" else softmax(p)
+    return weights[0, 0]
+
+
+WEIGHT = Task(
+    id="98.2", title="a weight", minutes=5, difficulty=1, hints=HINTS, reference=weight, symbolic="points",
+    probes=lambda rng: [Probe({"p": rationals(rng, 1, 3), "u": rationals(rng, 1, 3), "combine": "mul"}),
+                        Probe({"p": unknowns("p", 1, 2), "u": unknowns("u", 1, 2), "combine": "add"})],
+    outputs=(("weight", ""),), mistakes=(),
+)  # fmt: skip
+
+
+def root_of(n):
+    """A number whose square is n, above 0."""
+    return sp.sqrt(n)
+
+
+def _root(inputs, values):
+    (v,) = values
+    if v**2 == inputs["n"] and v > 0:
+        return "also:whole" if v.is_Integer else ""
+    return "negative" if v**2 == inputs["n"] else f"Its square is {v**2}."
+
+
+ROOT = Task(
+    id="98.3", title="a root", minutes=5, difficulty=1, hints=HINTS, reference=root_of, symbolic="whole", diagnose=_root,
+    probes=lambda rng: [Probe({"n": sp.Integer(2)}), Probe({"n": sp.Integer(9)})], outputs=(("root", ""),),
+    mistakes=(Mistake("negative", "Yours is the negative root.", ()),), also_right=(AlsoRight("a whole one.", {"key": "whole"}),),
+)  # fmt: skip
+
+
+def same(a, b, *, structural=False):
+    """Are two expressions equal?"""
+    return a == b if structural else sp.expand(a - b) == 0
+
+
+_x, _y = sp.symbols("x y", real=True)
+SAME = Task(
+    id="98.4", title="the same?", minutes=5, difficulty=1, hints=HINTS, reference=same, symbolic="whole",
+    probes=lambda rng: [Probe({"a": (_x + _y) ** 2, "b": _x**2 + 2 * _x * _y + _y**2}), Probe({"a": _x, "b": _y})],
+    outputs=(("same", ""),), mistakes=(Mistake("structural", "== compares how they are written.", ({"structural": True},)),),
+)  # fmt: skip
+
+
+def some_matrix():
+    """Any matrix without a negative entry."""
+    return sp.Matrix([[1, 2]])
+
+
+FREE = Task(
+    id="98.5", title="any", minutes=5, difficulty=1, hints=HINTS, reference=some_matrix, symbolic="whole",
+    diagnose=lambda inputs, values: "negative" if any(v < 0 for v in values[0]) else "",
+    probes=lambda rng: [Probe({})], outputs=(("Q", "any (N, D)"),), mistakes=(Mistake("negative", "One is negative.", ()),),
+)  # fmt: skip
+TASKS = {t.id: t for t in (CENTRED, WEIGHT, ROOT, SAME, FREE)}
+EXERCISE = Exercise("98", "tests", tuple(TASKS.values()))
+
+
+def verdict(number, function, seed=0):
+    return examine(TASKS[f"98.{number}"], EXERCISE, function, seed)
+
+
+def mean_row(Q):
+    return sp.ones(1, Q.rows) * Q / Q.rows
+
+
+@pytest.mark.parametrize("function", [
+    lambda Q: Q - sp.ones(Q.rows, 1) * mean_row(Q),
+    lambda Q: sp.Matrix(Q.rows, Q.cols, lambda i, j: Q[i, j] - sum(Q[:, j]) / Q.rows),
+    lambda Q: sp.ImmutableMatrix(Q - sp.ones(Q.rows, 1) * mean_row(Q)),
+    lambda Q: (Q - sp.ones(Q.rows, 1) * mean_row(Q)).tolist(),
+    lambda Q: [list((Q - sp.ones(Q.rows, 1) * mean_row(Q)).row(i)) for i in range(Q.rows)],
+    lambda Q: [(Q - sp.ones(Q.rows, 1) * mean_row(Q)).row(i) for i in range(Q.rows)],
+    lambda Q: np.array(Q.tolist(), dtype=object) - np.array(mean_row(Q).tolist(), dtype=object),
+    lambda Q: (sp.eye(Q.rows) - sp.ones(Q.rows, Q.rows) / Q.rows) * Q,
+    lambda Q: sp.MatMul(sp.eye(Q.rows) - sp.ones(Q.rows, Q.rows) / Q.rows, Q),
+    lambda Q: (Q - sp.ones(Q.rows, 1) * mean_row(Q)).applyfunc(lambda e: e.subs({s: sp.Symbol(s.name) for s in e.free_symbols})),
+    lambda Q: Q.applyfunc(sp.factor) - sp.Matrix(Q.rows, Q.cols, lambda i, j: sp.Sum(sp.Symbol("n"), (sp.Symbol("n"), 1, 2)) / 3
+                                                  * sum(Q[:, j]) / Q.rows),
+])  # fmt: skip
+def test_any_equivalent_form_is_right(function):
+    for seed in range(4):
+        said = verdict(1, function, seed)
+        assert said.status == "passed", said.sentence
+        assert any("expands to 0" in note for note in said.notes)
+
+
+def test_floats_are_accepted_and_named():
+    said = verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * sp.ones(1, Q.rows) * Q * (1.0 / Q.rows))
+    assert said.status == "passed" and any("Rational" in note for note in said.notes)
+    said = verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * sp.ones(1, Q.rows) * Q * round(1.0 / Q.rows, 6))
+    assert said.status == "passed" and any("0.3333" in note for note in said.notes)
+    assert verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * sp.ones(1, Q.rows) * Q * round(1.0 / Q.rows, 2)).status == "wrong"
+
+
+def test_nearly_right_in_exact_numbers_is_wrong():
+    said = verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * mean_row(Q) * (1 + sp.Rational(1, 10**12)))
+    assert said.status == "wrong" and said.sentence.startswith("Nearly, but not exactly")
+
+
+def test_mistakes_are_named_and_the_point_is_shown():
+    said = verdict(1, lambda Q: Q - sp.ones(Q.rows, Q.rows) * Q)
+    assert said.mistake == "sums"
+    text = str(result(CENTRED, said))
+    assert "[[1, 2]" in text and "-3" in text
+    assert verdict(1, lambda Q: Q + sp.ones(Q.rows, 1) * mean_row(Q)).mistake == "plus"
+    assert verdict(1, lambda Q: Q + sp.ones(Q.rows, Q.rows) * Q).mistake == "sums+plus"
+    assert verdict(1, lambda Q: 2 * (Q - sp.ones(Q.rows, 1) * mean_row(Q))).mistake == "general:factor"
+    assert verdict(1, lambda Q: -(Q - sp.ones(Q.rows, 1) * mean_row(Q))).mistake == "general:negated"
+
+
+def test_a_difference_is_shown_as_two_exact_numbers():
+    def bent(Q):
+        made = Q - sp.ones(Q.rows, 1) * mean_row(Q)
+        made[0, 1] = made[0, 1] + sp.Rational(1, 7) * Q[0, 0] ** 2
+        return made
+
+    said = verdict(1, bent)
+    assert said.mistake == "layer:values"
+    assert said.sentence == "Not the same: for the numbers below, entry [0, 1] of `centred` is -19/14, expected -3/2."
+    text = str(result(CENTRED, said))
+    assert "-19/14" in text and "-3/2" in text
+
+
+def test_wrong_only_for_symbols_is_found_with_its_point():
+    def only_small(Q):
+        return Q - sp.ones(Q.rows, 1) * sp.ones(1, Q.rows) * Q / 2
+
+    said = verdict(1, only_small)
+    assert said.status == "wrong" and said.inputs["Q"].shape == (3, 2) and all(v.is_Rational for v in said.inputs["Q"].ravel())
+
+
+def test_symbols_of_ones_own_and_strange_things():
+    x = sp.Symbol("x")
+    assert "symbol `x`" in verdict(1, lambda Q: Q * x).sentence
+    assert "cannot be compared" in verdict(1, lambda Q: Q.applyfunc(sp.Function("f"))).sentence
+    assert "different lengths" in verdict(1, lambda Q: [[1, 2], [3]]).sentence
+    assert "str" in verdict(1, lambda Q: "Q - mean").sentence
+    assert "return" in verdict(1, lambda Q: None).sentence
+    assert "shape" in verdict(1, mean_row).sentence
+    assert verdict(1, lambda Q: Q / 0).status == "wrong"
+    assert verdict(1, lambda Q: 1 / (Q - Q)[0, 0]).status == "wrong"
+
+    def raising(Q):
+        return Q * Q
+
+    assert "ShapeError" in verdict(1, raising).sentence
+
+
+def test_an_argument_that_is_changed_is_seen():
+    def in_place(Q):
+        mean = mean_row(Q)
+        for i in range(Q.rows):
+            Q[i, :] -= mean
+        return Q
+
+    said = verdict(1, in_place)
+    assert said.mistake == "layer:modified"
+
+
+def test_numbers_matrices_and_lists_of_one_are_one_number():
+    def first(p, u, combine):
+        logits = p + u if combine == "mul" else p
+        return sp.exp(logits[0]) / sum(sp.exp(v) for v in logits)
+
+    def by_difference(p, u, combine):
+        logits = p + u if combine == "mul" else p
+        return 1 / sum(sp.exp(v - logits[0]) for v in logits)
+
+    for wrap in (lambda v: v, lambda v: sp.Matrix([v]), lambda v: [v], lambda v: [[v]], np.asarray):
+        for function in (first, by_difference):
+            said = verdict(2, lambda p, u, combine, f=function, w=wrap: w(f(p, u, combine)))
+            assert said.status == "passed", said.sentence
+
+
+def test_where_something_is_undefined_another_point_is_drawn():
+    def divided(x, *, wrong=False):
+        return (x[0, 0] ** 2 - 1) / (x[0, 0] - 1) + wrong
+
+    task = replace(CENTRED, reference=divided, outputs=(("y", ""),), mistakes=(), probes=lambda rng: [Probe({"x": unknowns("x", 1, 1)})])
+    for seed in range(20):
+        assert examine(task, EXERCISE, lambda x: x[0] + 1, seed).status == "passed"
+        assert examine(task, EXERCISE, lambda x: x[0] + 2, seed).status == "wrong"
+
+
+def test_properties_are_judged_on_exact_objects():
+    assert verdict(3, sp.sqrt).status == "passed" and "a whole one." in verdict(3, sp.sqrt).notes
+    assert verdict(3, lambda n: -sp.sqrt(n)).mistake == "negative"
+    assert verdict(3, lambda n: sp.Integer(1)).sentence == "Its square is 1."
+    assert verdict(3, lambda n: sp.Matrix([[1, 2]])).status == "wrong"
+
+
+def test_true_and_false():
+    assert verdict(4, lambda a, b: bool(sp.simplify(a - b) == 0)).status == "passed"
+    assert verdict(4, lambda a, b: sp.true if sp.expand(a - b) == 0 else sp.false).status == "passed"
+    assert verdict(4, lambda a, b: a == b).mistake == "structural"
+    assert verdict(4, lambda a, b: np.bool_((a - b).expand() == 0)).status == "passed"
+
+
+def test_no_arguments_and_any_size():
+    assert verdict(5, lambda: sp.Matrix([[1], [2], [3]])).status == "passed"
+    assert verdict(5, lambda: sp.Matrix([[-1, 1]])).mistake == "negative"
+
+
+def test_an_observation_leaves_the_process_and_comes_back():
+    def function(Q):
+        return Q - sp.ones(Q.rows, 1) * mean_row(Q) * Fraction(1, 1)
+
+    seen = observe(function, probes_of(CENTRED, 5), task=CENTRED)
+    back = [Observation.from_plain(json.loads(json.dumps(o.to_plain()))) for o in seen]
+    assert judge(CENTRED, EXERCISE, 5, back).status == "passed"
+
+
+def test_nothing_that_a_submission_wrote_is_evaluated():
+    with pytest.raises(KeyError):
+        trees.rebuild(["__import__", ["Symbol", "os"]], {})
+    tree = trees.answer(sp.Symbol("__import__('os').abort()"))[0]
+    assert trees.matrix(tree, {}).name == "__import__('os').abort()"
+
+
+@pytest.mark.parametrize("expression", [
+    sp.Rational(-3, 7) * _x**2 + sp.sqrt(_y), sp.exp(_x) / (1 + sp.exp(-_y)), sp.log(3) + sp.pi * sp.E, sp.Abs(_x - 1), sp.Float("0.1", 30), sp.nan,
+])  # fmt: skip
+def test_trees_give_the_same_expression_back(expression):
+    (part,) = trees.answer(expression)
+    assert trees.matrix(json.loads(json.dumps(part)), {}) == expression
+
+
+def test_an_endless_expression_is_refused_and_not_compared():
+    with pytest.raises(trees.NotAnAnswer, match="simplify"):
+        trees.answer(sp.Matrix(250, 250, lambda i, j: _x))
+
+
+def test_helpers_of_the_authors():
+    rng = np.random.default_rng(0)
+    drawn = rationals(rng, 3, 4)
+    assert len(set(drawn)) == 12 and all(v.q <= 6 for v in drawn)
+    rows = stochastic(rng, 3, 4)
+    assert all(sum(rows.row(i)) == 1 for i in range(3)) and min(rows) > 0
+    assert exp(np.zeros(2)).tolist() == [1.0, 1.0] and log(np.array([sp.E], dtype=object)).tolist() == [1]
+    assert algebra.number(sp.Rational(1, 3)) == "1/3"
+
+
+def test_the_classroom_loads_no_sympy_before_a_task_needs_it():
+    code = "import sys, dnl_course.classroom as c; c.check('01.1', None); print('sympy' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
