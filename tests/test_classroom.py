@@ -20,7 +20,7 @@ from dnl_course.classroom.judge import judge, probes_of
 from dnl_course.classroom.probe import Observation, observe
 from dnl_course.classroom.recognise import recognise
 from dnl_course.classroom.report import Result
-from dnl_course.classroom.source import fingerprint, refused
+from dnl_course.classroom.source import fingerprint, outside_data, refused
 from dnl_course.classroom.task import Probe
 
 notebook_array = np.ones((30, 30))
@@ -663,3 +663,11 @@ def test_a_reset_is_written_down(desk, monkeypatch):
 
 def test_a_reset_of_nothing_changes_nothing():
     assert "Nothing was changed: no exercise 'nonsense'" in str(classroom.reset("nonsense"))
+
+
+def test_a_local_that_a_comprehension_reads_is_not_the_notebooks_array():
+    """Before Python 3.12 a comprehension is a function of its own, and reads the locals around it like a closure."""
+    scope = {"np": np, "window": np.ones(3)}
+    exec("def f(x):\n    window = x * 2\n    return [window[i] for i in range(3)]\n\ndef g(x):\n    return [window[i] for i in range(3)]", scope)
+    assert outside_data(scope["f"]) == []
+    assert outside_data(scope["g"]) == ["window"]

@@ -121,7 +121,7 @@ def _blame_outside_data(task: Task, function: Callable, verdict: Verdict) -> Non
     data = source.outside_data(function)
     if not data:
         return
-    arrays = [isinstance(v, np.ndarray) for v in probes_of(task, SEED)[0].inputs.values()]
+    arrays = [hasattr(v, "shape") for v in probes_of(task, SEED)[0].inputs.values()]
     unused = [name for name, position in source.unused_parameters(function) if arrays[position : position + 1] == [True]]
     names, its = ", ".join(f"`{n}`" for n in data), ", ".join(f"`{n}`" for n in unused)
     if verdict.status != PASSED and unused and verdict.mistake.startswith(("layer:", "general:")):

@@ -107,9 +107,11 @@ def uses(function: Callable) -> Iterator[tuple[str, Any]]:
 
 
 def _reads_of(plain: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    outside = {**plain.__globals__, **_closure(plain)}
-    for code in _codes(plain.__code__):
-        yield from _reads(code, outside)
+    codes = list(_codes(plain.__code__))
+    own = {name for code in codes for name in code.co_cellvars}  # a local that a comprehension reads is not outside
+    closure = {name: value for name, value in _closure(plain).items() if name not in own}
+    for code in codes:
+        yield from _reads(code, {name: v for name, v in plain.__globals__.items() if name not in own} | closure)
 
 
 def _closure(function: types.FunctionType) -> dict[str, Any]:

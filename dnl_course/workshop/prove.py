@@ -23,6 +23,7 @@ from ..classroom import registry
 from ..classroom.counting import counting
 from ..classroom.engine import examine
 from ..classroom.judge import probes_of
+from ..classroom.probe import Observation
 from ..classroom.recognise import all_close
 from ..classroom.task import Exercise, Task
 from ..classroom.verdict import NOT_ATTEMPTED, PASSED
@@ -133,6 +134,10 @@ def _distinct(task: Task) -> Iterator[str]:
     """Each mistake must differ from the right answer and from every other mistake on the probes."""
     for seed in SEEDS:
         inputs = [p.inputs for p in probes_of(task, seed) if p.measure is None]
+        if task.symbolic:
+            from ..classroom.algebra import at_points
+
+            inputs = [p.inputs for p in at_points(task, seed, [(i, Observation()) for i in inputs])]
         outcomes = [("the right answer", [_outcome(task, i, {}) for i in inputs])]
         for mistake in task.mistakes:
             own = []
