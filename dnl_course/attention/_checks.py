@@ -110,6 +110,14 @@ def number(name: str, value) -> float:
     return float(value)
 
 
+def positive(name: str, value) -> float:
+    """Return a Python float if the value is one finite number above 0."""
+    value = number(name, value)
+    if value <= 0:
+        raise ValueError(f"{name} is {value:g}; allowed is a number above 0.") from None
+    return value
+
+
 def positions(queries, n: int, device: torch.device) -> torch.Tensor | None:
     """Return chosen positions as a tensor (Q,) of int64, or None for all."""
     if queries is None:
