@@ -2,13 +2,18 @@
 
 from dnl_course.nn.blocks import NonLocalBlock
 from dnl_course.nn.convert import from_mmcv, to_mmcv
+from dnl_course.nn.disentangled import DisentangledBlock
 from dnl_course.nn.insertion import Insertion, insert
 from dnl_course.nn.positions import from_positions, to_positions
+from dnl_course.nn.presets import PRESETS, Preset
 from dnl_course.nn.weights import describe, load_weights, save_weights
 
 __all__ = [
+    "PRESETS",
+    "DisentangledBlock",
     "Insertion",
     "NonLocalBlock",
+    "Preset",
     "describe",
     "from_mmcv",
     "from_positions",

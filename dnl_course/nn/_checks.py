@@ -144,6 +144,28 @@ def positions(queries, spatial: tuple[int, ...]):
     return [p if number else _position(p, spatial) for p, number in zip(given, single)]
 
 
+def temperature(value) -> None:
+    """Refuse what is no finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"temperature is {value!r} ({type(value).__name__}); allowed is a number above 0.") from None
+    if not 0 < value < float("inf"):
+        raise ValueError(f"temperature is {value}; allowed is a finite number above 0.") from None
+
+
+def goes_with(variant: str, preset) -> None:
+    """Refuse a variant that has not what the preset changes."""
+    if variant in ("nl", "nl_u") and preset.temperature != 1:
+        raise ValueError(
+            f"temperature is {preset.temperature:g} (preset {preset.name!r}): it divides the whitened logit, and variant "
+            f"{variant!r} has none. Use temperature=1."
+        ) from None
+    if preset.gate and variant not in ("dnl", "dnl_dagger", "nl_p"):
+        raise ValueError(
+            f"variant is {variant!r} and preset {preset.name!r}, which multiplies the pairwise term by a gate: allowed are "
+            "'dnl', 'dnl_dagger' and 'nl_p', where that term has a softmax of its own."
+        ) from None
+
+
 def norm(given, channels: int, batch: type, zero_init: bool):
     """Return the normalisation that was asked for, or None; with ``zero_init`` its weight must exist to be 0."""
     if given is None:
