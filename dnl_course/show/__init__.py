@@ -1,1 +1,2 @@
-"""What a person looks at: `plots` draws and shows figures, `explorer` is the figure that answers clicks."""
+"""What a person looks at: `plots` draws and shows figures, `explorer` (lesson 01) and `objectives` (lesson 06)
+are the figures that answer clicks."""
