@@ -232,6 +232,14 @@ def test_properties_are_judged_on_exact_objects():
     assert verdict(3, lambda n: sp.Matrix([[1, 2]])).status == "wrong"
 
 
+def test_a_large_answer_and_numbers_in_a_named_mistake_are_written_out():
+    said = verdict(5, lambda: -sp.ones(100, 2))
+    assert "first entries -1, -1" in str(result(FREE, said))
+    task = replace(FREE, diagnose=lambda inputs, values: f"negative: It is {min(values[0])}.")
+    said = examine(task, EXERCISE, lambda: -sp.ones(1, 2), 0)
+    assert (said.mistake, said.sentence) == ("negative", "One is negative. It is -1.")
+
+
 def test_true_and_false():
     assert verdict(4, lambda a, b: bool(sp.simplify(a - b) == 0)).status == "passed"
     assert verdict(4, lambda a, b: sp.true if sp.expand(a - b) == 0 else sp.false).status == "passed"
@@ -261,7 +269,7 @@ def test_nothing_that_a_submission_wrote_is_evaluated():
 
 
 @pytest.mark.parametrize("expression", [
-    sp.Rational(-3, 7) * _x**2 + sp.sqrt(_y), sp.exp(_x) / (1 + sp.exp(-_y)), sp.log(3) + sp.pi * sp.E, sp.Abs(_x - 1), sp.Float("0.1", 30), sp.nan,
+    sp.Rational(-3, 7) * _x**2 + sp.sqrt(_y), sp.exp(_x) / (1 + sp.exp(-_y)), sp.log(3) + sp.pi * sp.E, sp.Abs(_x - 1), sp.Float("0.1", 30), sp.Float(1 / 3), sp.nan,
 ])  # fmt: skip
 def test_trees_give_the_same_expression_back(expression):
     (part,) = trees.answer(expression)

@@ -78,7 +78,8 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
     if layer == "exactly":
         named = None
     elif task.diagnose:
-        named = next((Named(m.id, m.sentence) for m in task.mistakes if m.id == sentence), None)
+        key, _, numbers = sentence.partition(": ")
+        named = next((Named(m.id, f"{m.sentence} {numbers}".strip()) for m in task.mistakes if m.id == key), None)
     else:
         named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}),
                           patterns=layer not in ("numbers", "returned"))  # fmt: skip

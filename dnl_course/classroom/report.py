@@ -67,7 +67,9 @@ class Result:
         head = f"{MARKS[self.status]} {f'{self.task} {self.title}'.strip()}: {self.status}"
         lines = [head if not self.sentence else f"{head}. {self.sentence}"]
         if self.example:
-            lines += [f"  call      {self.example}", f"  yours     {self.yours}", f"  expected  {self.expected}"]
+            lines += [f"  call      {self.example}", f"  yours     {self.yours}"]
+        if self.expected:
+            lines.append(f"  expected  {self.expected}")
         if self.printed:
             lines.append(f"  printed   {self.printed.rstrip()}")
         lines += [f"  note      {note}" for note in self.notes]
@@ -118,7 +120,7 @@ def written(value: object) -> str:
     if isinstance(value, np.ndarray) and value.ndim:
         if value.size <= 100:
             return np.array2string(value, precision=4, suppress_small=True, separator=", ", max_line_width=90)
-        first = ", ".join(f"{v:.4g}" for v in value.ravel()[:4])
+        first = ", ".join(str(v) if value.dtype == object else f"{v:.4g}" for v in value.ravel()[:4])
         return f"array {value.shape}, first entries {first}"
     if isinstance(value, np.ndarray) and value.dtype == object:  # one exact number
         exact, decimals = str(value.item()), f"{float(value.item()):.6g}"
@@ -138,7 +140,7 @@ def result(task: Task, verdict: Verdict, pointer: str = "") -> Result:
         shown = ", ".join(n if n in arrays else f"{n}={written(v)}" for n, v in verdict.inputs.items())
         given = "".join(f"\n{n} =\n{written(v)}" for n, v in arrays.items())
         made.example = f"{task.function}({shown}){given}"
-        made.expected = _all(verdict.expected, task)
+        made.expected = "" if task.diagnose else _all(verdict.expected, task)  # many are right: one would give it away
         made.yours = _all(verdict.yours, task) if verdict.yours else "(no value)"
         if verdict.yours and len(verdict.yours) == len(verdict.expected):
             drawn = (side_by_side(y.astype(float), e, name) for y, e, (name, _)

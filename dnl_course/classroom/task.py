@@ -112,7 +112,7 @@ class Task:
         returns something that is no array (a module, an operation), built here from the probe's arrays.
     diagnose : callable or None
         Judges by property instead of by values: ``diagnose(inputs, values)`` returns ``""`` (right), the id of a
-        mistake, ``"also:KEY"`` for an :class:`AlsoRight` with ``{"key": "KEY"}``, or a sentence.
+        mistake, alone or as ``"ID: what it is here, in numbers"``, ``"also:KEY"`` for an :class:`AlsoRight` with ``{"key": "KEY"}``, or a sentence.
     refused : tuple of str
         Dotted names of objects that are the whole task; also refused as methods.
     symbolic : {"", "points", "whole"}

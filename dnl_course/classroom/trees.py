@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from mpmath.libmp import repr_dps, to_str
 
 OPERATIONS = {
     "Add": sp.Add, "Mul": sp.Mul, "Pow": sp.Pow, "exp": sp.exp, "log": sp.log, "Abs": sp.Abs, "Max": sp.Max, "Min": sp.Min,
@@ -101,7 +102,7 @@ def _tree(cell: Any, left: list[int]) -> list:
     if cell.is_Rational:
         return ["Rational", int(cell.p), int(cell.q)]
     if cell.is_Float:
-        return ["Float", str(cell)] if cell.is_finite else ["NaN"]
+        return ["Float", to_str(cell._mpf_, repr_dps(cell._prec)), cell._prec] if cell.is_finite else ["NaN"]
     name = type(cell).__name__
     if name in CONSTANTS:
         return [name]
@@ -136,7 +137,7 @@ def rebuild(tree: Sequence, symbols: Mapping[str, sp.Symbol]) -> sp.Basic:
     if name == "Rational":
         return sp.Rational(*rest)
     if name == "Float":
-        return sp.Float(rest[0])
+        return sp.Float(rest[0], precision=rest[1])
     if name in CONSTANTS:
         return CONSTANTS[name]
     return OPERATIONS[name](*(rebuild(t, symbols) for t in rest))
