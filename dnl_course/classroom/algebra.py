@@ -163,7 +163,7 @@ def in_exact_numbers(task: Task, point: Point, verdict: Verdict) -> Verdict:
     verdict.inputs = {name: objects(v) for name, v in point.exact.items()}
     if verdict.yours is not None:
         verdict.yours = [shown(p) for p in point.seen.exact]
-        if verdict.mistake == "layer:values" and not task.diagnose:
+        if verdict.mistake == "layer:values" and not task.diagnose and not task.explain:
             where = differs(verdict.yours, expected, [name for name, _ in task.outputs])
             verdict.sentence = f"Not the same: for the numbers below, {where}." if where else verdict.sentence
     verdict.expected = tuple(expected)
@@ -177,7 +177,7 @@ def differs(yours: Sequence[Any], expected: Sequence[np.ndarray], names: Sequenc
         if mine.shape != np.shape(right) and mine.size != np.size(right):
             continue
         mine = mine.reshape(np.shape(right))
-        apart = np.abs(np.vectorize(lambda a, b: float(_number(sp.sympify(a) - sp.sympify(b))), otypes=[float])(mine, right))
+        apart = np.abs(np.vectorize(lambda a, b: _number(sp.sympify(a)) - _number(sp.sympify(b)), otypes=[float])(mine, right))
         if not (apart > 0).any():
             continue
         place = np.unravel_index(np.nanargmax(apart), apart.shape) if apart.shape else ()

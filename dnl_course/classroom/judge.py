@@ -81,7 +81,7 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
         key, _, numbers = sentence.partition(": ")
         named = next((Named(m.id, f"{m.sentence} {numbers}".strip()) for m in task.mistakes if m.id == key), None)
     else:
-        named = recognise(task, inputs, seen, tolerance, _banks.setdefault((task.id, seed), {}),
+        named = recognise(task, inputs, seen, tolerance, {} if task.symbolic else _banks.setdefault((task.id, seed), {}),
                           patterns=layer not in ("numbers", "returned"))  # fmt: skip
     verdict = Verdict(
         WRONG,

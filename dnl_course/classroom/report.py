@@ -65,17 +65,17 @@ class Result:
 
     def __str__(self) -> str:
         head = f"{MARKS[self.status]} {f'{self.task} {self.title}'.strip()}: {self.status}"
-        lines = [head if not self.sentence else f"{head}. {self.sentence}"]
+        lines = [head if not self.sentence else f"{head}. {_plain(self.sentence)}"]
         if self.example:
             lines += [f"  call      {self.example}", f"  yours     {self.yours}"]
         if self.expected:
             lines.append(f"  expected  {self.expected}")
         if self.printed:
             lines.append(f"  printed   {self.printed.rstrip()}")
-        lines += [f"  note      {note}" for note in self.notes]
+        lines += [f"  note      {_plain(note)}" for note in self.notes]
         if self.pointer:
             lines.append(f"  {self.pointer}")
-        return EMPHASIS.sub(r"\1", "\n".join(lines))
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return str(self) if self.mark is None else str(self.mark)
@@ -104,6 +104,10 @@ class Result:
         )
 
 
+def _plain(text: str) -> str:
+    return EMPHASIS.sub(r"\1", text)
+
+
 def as_html(text: str) -> str:
     """Escape a sentence, and set what stands between backticks as code and between asterisks as emphasis."""
     return EMPHASIS.sub(r"<em>\1</em>", re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)))
@@ -119,15 +123,29 @@ def written(value: object) -> str:
     """
     if isinstance(value, np.ndarray) and value.ndim:
         if value.size <= 100:
-            return np.array2string(value, precision=4, suppress_small=True, separator=", ", max_line_width=90)
+            return np.array2string(value, precision=4, suppress_small=True, separator=", ", max_line_width=90,
+                                   formatter={"object": _exact} if value.dtype == object else None)  # fmt: skip
         first = ", ".join(str(v) if value.dtype == object else f"{v:.4g}" for v in value.ravel()[:4])
         return f"array {value.shape}, first entries {first}"
-    if isinstance(value, np.ndarray) and value.dtype == object:  # one exact number
-        exact, decimals = str(value.item()), f"{float(value.item()):.6g}"
-        return exact if exact == decimals else f"{exact} = {decimals}" if len(exact) <= 60 else decimals
+    if isinstance(value, np.ndarray) and value.dtype == object:  # one exact number, or true or false
+        exact, shown = str(value.item()), _exact(value.item())
+        try:
+            decimals = f"{float(value.item()):.6g}"
+        except TypeError:
+            return exact
+        return shown if shown in (decimals, "True", "False") or shown != exact else f"{exact} = {decimals}"
     if isinstance(value, (float, np.floating, np.ndarray)) and np.isrealobj(value):
         return f"{float(value):.6g}"
     return str(value)[:200]
+
+
+def _exact(value: object) -> str:
+    """Write one entry that SymPy made: whole where it is short, in decimals where it is a number."""
+    text = str(value)
+    try:
+        return text if len(text) <= 40 else f"{float(value):.6g}"
+    except TypeError:  # it holds symbols
+        return text[:80]
 
 
 def result(task: Task, verdict: Verdict, pointer: str = "") -> Result:
