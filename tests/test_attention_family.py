@@ -159,6 +159,14 @@ def test_a5_a_constant_added_to_all_keys_changes_nothing():
     assert (attend(q + 1, k, v, variant="nl") - attend(q, k, v, variant="nl")).abs().max() > 0.01  # queries are another matter
 
 
+def test_keys_far_from_0_cost_no_digits():
+    """Their mean is invisible in exact arithmetic only."""
+    q, k, v, _ = drawn(N=200, M=150, D=16)
+    exact = attend(q, k, v, variant="nl_p")
+    near, far = (attend(q.float(), (k + shift).float(), v.float(), variant="nl_p").double() for shift in (0, 100))
+    assert (far - exact).abs().max() < 4e-5 and (near - exact).abs().max() < 4e-6  # what (k + 100).float() itself has lost
+
+
 def test_a10_nothing_unary_is_left_in_the_pairwise_logits():
     q, k, _, _ = drawn()
     logits = pairwise_logits(q, k)

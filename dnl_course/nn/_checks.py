@@ -183,6 +183,6 @@ def norm(given, channels: int, batch: type, zero_init: bool):
     if not isinstance(getattr(module, "weight", None), torch.nn.Parameter) and zero_init:
         raise ValueError(
             f"zero_init is True and {type(module).__name__} has no weight that could be 0. Use affine=True there, or "
-            "zero_init=False."
+            "zero_init=False, or in a DisentangledBlock zero_init='out'."
         ) from None
     return module

@@ -8,6 +8,8 @@ With q = W_q x, k = W_k x, v = W_v x, m = W_m x, mu_q the mean of q over positio
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -15,12 +17,15 @@ from dnl_course import attention
 from dnl_course.attention._core import narrow
 from dnl_course.attention.family import OWN_UNARY
 from dnl_course.nn import _checks as check
-from dnl_course.nn.blocks import CONV, NORM, STD, NonLocalBlock
+from dnl_course.nn import _official as official
+from dnl_course.nn.blocks import CONV, NORM, NonLocalBlock
 from dnl_course.nn.explain import explanation
 from dnl_course.nn.positions import from_positions, to_positions
 from dnl_course.nn.presets import PRESETS
 
 __all__ = ["DisentangledBlock"]
+
+OF_ZERO_THE_BIAS = tuple(f"torch.nn.modules.{name}" for name in ("batchnorm", "instancenorm", "normalization"))
 
 
 class DisentangledBlock(NonLocalBlock):
@@ -44,8 +49,9 @@ class DisentangledBlock(NonLocalBlock):
     norm : "batch" or callable, optional
         A normalisation after W_z, as for `NonLocalBlock`.
     zero_init : bool, "out" or "norm", optional
-        Start as the identity: with W_z = 0 ("out"; a norm may follow), or with the norm's weight and bias 0 ("norm").
-        True takes the norm if there is one. Never both.
+        Start as the identity: with W_z = 0 ("out"; a norm may follow, its bias 0), or with the norm's weight and bias 0
+        ("norm"). True takes the norm if there is one. Never both: nothing would learn. With "out" and a norm the first
+        steps are large: of what is near 0 a norm with eps = 1e-5 makes up to 316 times as much.
     inner_channels : int, optional
         D, the width of queries and keys; half of the channels if not given, at least 1.
     subsample : {None, "conv_pool", "pool_conv"}, optional
@@ -53,14 +59,15 @@ class DisentangledBlock(NonLocalBlock):
 
     Attributes
     ----------
-    query, key, value : 1x1 convolutions C -> D; value C -> C for "table5" and "official"
+    query, key : 1x1 convolutions C -> D
+    value : 1x1 convolution C -> D; C -> C for "table5" and "official"
     mask : 1x1 convolution C -> 1, "dnl" and "dnl_star" only
         W_m. It has no bias, which a softmax would not see.
     gate : (1,), preset "official" only
     out : 1x1 convolution D -> C, or the identity where the preset has no W_z
     norm : module or None
     preset : Preset
-        With the options as they are.
+        With the four options as they are.
 
     Raises
     ------
@@ -85,6 +92,9 @@ class DisentangledBlock(NonLocalBlock):
     dnl_star      sigma((q_i - mu_q).(k_j - mu_k) + m_j)                      1
     dnl_dagger    sigma((q_i - mu_q).(k_j - mu_k)) + sigma(mu_q.k_j)          2
     ============  ==========================================================  ==========
+
+    *Biases.* The softmax does not see that of W_k, and centring takes out that of W_q: "nl_p", "dnl" and "dnl_star"
+    compute the same without them (but for preset "official", whose queries are not centred).
 
     *Cost.* No N x M map is held: memory grows as B N (C + D), in training too. Time grows as N M D; "nl_u" as N D.
 
@@ -134,18 +144,23 @@ class DisentangledBlock(NonLocalBlock):
         super().__init__(
             channels, ndim=ndim, inner_channels=inner_channels, subsample=subsample, scale=chosen.scale, zero_init=False
         )
-        C, conv = self.channels, CONV[self.ndim]
-        width = C if chosen.full_value else self.inner_channels
+        C, D, conv = self.channels, self.inner_channels, CONV[self.ndim]
+        width = C if chosen.full_value else D
         zero = chosen.zero_init
-        zero = ("out" if chosen.norm is None else "norm") if zero is True else zero or ""
-        self.variant, self.preset, self.zero_init, self._zero = variant, chosen, bool(zero), zero
-        self.value = conv(C, width, 1, bias=not chosen.full_value)
+        self._zero = ("out" if chosen.norm is None else "norm") if zero is True else zero or ""
+        self.variant, self.zero_init = variant, bool(zero)
+        self.norm = check.norm(chosen.norm, C, NORM[self.ndim], self._zero == "norm")
+        if chosen.norm not in (None, "batch"):
+            chosen = replace(chosen, norm=type(self.norm).__name__)  # pickle takes no lambda
+        self.preset = chosen
+        if not chosen.bias:
+            self.query, self.key = conv(C, D, 1, bias=False), conv(C, D, 1, bias=False)
+        self.value = conv(C, width, 1, bias=chosen.bias and not chosen.full_value)
         if variant in OWN_UNARY:
             self.mask = conv(C, 1, 1, bias=False)
         if chosen.gate:
             self.gate = nn.Parameter(torch.zeros(1))
-        self.out = conv(width, C, 1, bias=chosen.norm is None) if chosen.out else nn.Identity()
-        self.norm = check.norm(chosen.norm, C, NORM[self.ndim], zero == "norm")
+        self.out = conv(width, C, 1, bias=self.norm is None) if chosen.out else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -155,39 +170,53 @@ class DisentangledBlock(NonLocalBlock):
             nn.init.zeros_(self.gate)
 
     def _last(self) -> list[nn.Parameter]:
-        """Return what is 0 at the start: weight and bias of W_z, or of the norm."""
-        last = self.out if self._zero == "out" else self.norm
-        return [p for p in (getattr(last, "weight", None), getattr(last, "bias", None)) if p is not None]
+        """Return what is 0 at the start: weight and bias of the norm, or of W_z and the bias of a norm after it."""
+        out, norm = ((getattr(part, "weight", None), getattr(part, "bias", None)) for part in (self.out, self.norm))
+        return [p for p in ((*out, norm[1]) if self._zero == "out" else norm) if p is not None]
 
     def is_identity(self) -> bool:
-        """Say whether z = x for every finite input: the norm's weight and bias are 0, or W_z is and the norm keeps a 0."""
+        """Say whether z = x for every x with finite embeddings.
+
+        That is: W_z and its bias are 0 and the norm of 0 is 0, or weight and bias of the norm are 0. Without W_z: the
+        value is 0, or "nl_p" has a gate and it is 0.
+        """
         if not self.preset.out:
-            return False
-        norm, zero = self.norm, [_all_zero(part) for part in (self.out, self.norm)]
+            closed = self.preset.gate and self.variant == "nl_p" and not bool(self.gate.detach().count_nonzero())
+            return closed or _all_zero(self.value)
+        norm = self.norm
         if norm is None:
-            return zero[0]
+            return _all_zero(self.out)
         if any(name not in ("weight", "bias") for name, _ in norm.named_parameters()):
             return False  # parameters of its own kind: nobody knows what they add
-        kept = getattr(norm, "bias", None) is None or not bool(norm.bias.detach().count_nonzero())
-        mean = getattr(norm, "running_mean", None)  # in evaluation a batch norm takes it out
-        return zero[1] or (zero[0] and kept and (mean is None or not bool(mean.count_nonzero())))
+        return _all_zero(norm) or (_all_zero(self.out) and _keeps_zero(norm))
 
     def unary_logits(self, x):
-        """Return the logit of the unary term, (B, M): W_m x_j, or the scaled mu_q.k_j; None for "nl_p", which has none."""
+        """Return the logits of the unary term, (B, M): W_m x_j or scale mu_q.k_j; None for "nl_p". x as in ``forward``.
+
+        "nl" has a unary term too, inside its one softmax (claim A3).
+
+        Examples
+        --------
+        >>> import torch
+        >>> DisentangledBlock(4, subsample="pool_conv").unary_logits(torch.randn(2, 4, 5, 7)).shape
+        torch.Size([2, 6])
+        """
         q, k, _ = self.embeddings(x)
         return self._unary(x, q, k)
 
     def _unary(self, x, q, k):
         if self.variant in OWN_UNARY:
-            source = self._pooled(x) if self.subsample == "pool_conv" else x
-            m = self.mask(source)  # (B, 1, *spatial or *pooled)
+            m = self.mask(self._pooled(x) if self.subsample == "pool_conv" else x)  # (B, 1, *spatial or *pooled)
             return to_positions(self._pooled(m) if self.subsample == "conv_pool" else m).squeeze(2)  # (B, M)
         return None if self.variant == "nl_p" else attention.unary_logits(q, k, scale=self._factor())
 
     def forward(self, x):
         """Return z, of the shape and dtype of x (B, C, *spatial)."""
         q, k, v = self.embeddings(x)
-        y = self._official(x, q, k, v) if self.preset.gate else self._printed(x, q, k, v)  # (B, N, C or D)
+        if self.preset.gate:
+            y = official.attend(q, k, v, self._unary(x, q, k), self.gate, self._pairwise_factor())
+        else:
+            y = attention.attend(q, k, v, **self._options(x, q, k))
         y = self.out(from_positions(narrow(y, v.dtype), x.shape[2:]))  # (B, C, *spatial)
         return x + (y if self.norm is None else self.norm(y))
 
@@ -195,23 +224,8 @@ class DisentangledBlock(NonLocalBlock):
         m = self._unary(x, q, k) if self.variant in OWN_UNARY else None
         return {"variant": self.variant, "m": m, "scale": self._factor(), "temperature": self.preset.temperature}
 
-    def _printed(self, x, q, k, v):
-        return attention.attend(q, k, v, **self._options(x, q, k))
-
-    def _official(self, x, q, k, v):
-        """The pairwise term from queries without one scalar, times the gate; the unary term without it."""
-        wide = torch.promote_types(v.dtype, torch.float32)
-        y = attention.embedded_gaussian(self._without_scalar(q), k.to(wide), v.to(wide), scale=self._pairwise_factor())
-        m = self._unary(x, q, k)
-        return self.gate * y if m is None else self.gate * y + torch.softmax(m.to(wide), dim=1).unsqueeze(1) @ v.to(wide)
-
     def _pairwise_factor(self) -> float:
         return self._factor() / self.preset.temperature
-
-    @staticmethod
-    def _without_scalar(q):
-        q = q.to(torch.promote_types(q.dtype, torch.float32))
-        return q - q.mean(dim=(1, 2), keepdim=True)
 
     def attention_maps(self, x, queries=None):
         """Return where chosen positions look, and by which term.
@@ -244,15 +258,9 @@ class DisentangledBlock(NonLocalBlock):
         self._check(x)
         queries = check.positions(queries, tuple(x.shape[2:]))
         q, k, _ = self.embeddings(x)
-        if not self.preset.gate:
-            options = self._options(x, q, k)
-            return attention.attention_maps(q, k, queries=queries, **options)
-        wide = torch.promote_types(q.dtype, torch.float32)
-        rows = attention.attention_map(self._without_scalar(q), k.to(wide), scale=self._pairwise_factor(), queries=queries)
-        m = self._unary(x, q, k)
-        unary = None if m is None else torch.softmax(m.to(wide), dim=1)
-        joint = self.gate.detach() * rows if unary is None else self.gate.detach() * rows + unary.unsqueeze(1)
-        return attention.AttentionMaps(rows, unary, joint)
+        if self.preset.gate:
+            return official.attention_maps(q, k, self._unary(x, q, k), self.gate, self._pairwise_factor(), queries)
+        return attention.attention_maps(q, k, queries=queries, **self._options(x, q, k))
 
     def attention_map(self, x, queries=None):
         """Return the joint map of `attention_maps`, (B, Q, M): what the values are averaged with."""
@@ -263,11 +271,12 @@ class DisentangledBlock(NonLocalBlock):
         return explanation(self)
 
     def extra_repr(self) -> str:
-        """Return the arguments, as they would be written."""
+        """Return the arguments, as they would be written; norm is a module below."""
+        chosen = self.preset
         return (
-            f"{self.channels}, variant={self.variant!r}, ndim={self.ndim}, preset={self.preset.name!r}, scale={self.preset.scale}, "
-            f"temperature={self.preset.temperature:g}, zero_init={self.preset.zero_init!r}, inner_channels={self.inner_channels}, "
-            f"subsample={self.subsample!r}"
+            f"{self.channels}, variant={self.variant!r}, ndim={self.ndim}, preset={chosen.name!r}, "
+            f"scale={chosen.scale}, temperature={chosen.temperature!r}, zero_init={chosen.zero_init!r}, "
+            f"inner_channels={self.inner_channels}, subsample={self.subsample!r}"
         )
 
 
@@ -275,3 +284,10 @@ def _all_zero(module) -> bool:
     """Whether a module has a weight, and it and the bias are 0."""
     parameters = [p for p in (getattr(module, "weight", None), getattr(module, "bias", None)) if p is not None]
     return bool(parameters) and not any(bool(p.detach().count_nonzero()) for p in parameters)
+
+
+def _keeps_zero(norm) -> bool:
+    """Whether a norm is known to make 0 of 0, in training and evaluation."""
+    added = (getattr(norm, "bias", None), getattr(norm, "running_mean", None))  # evaluation takes the latter out
+    known = type(norm).__module__ in OF_ZERO_THE_BIAS
+    return known and not any(bool(p.detach().count_nonzero()) for p in added if p is not None)

@@ -1,10 +1,9 @@
-"""What a `DisentangledBlock` computes, in words and numbers: equation, widths, start, differences from print (lesson 08)."""
+"""What a `DisentangledBlock` computes, in words and numbers: equation, widths, differences from print (lesson 08)."""
 
 from __future__ import annotations
 
 __all__ = ["explanation"]
 
-TOTAL = {"dnl": 2, "dnl_dagger": 2}
 SOURCE = {
     "nl": "Wang et al. 2018, embedded Gaussian",
     "nl_p": "Yin et al. 2020, pairwise NL",
@@ -13,73 +12,115 @@ SOURCE = {
     "dnl_star": "Yin et al. 2020, DNL*",
     "dnl_dagger": "Yin et al. 2020, DNL with a dagger",
 }
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _weights(block) -> str:
-    factor = block._pairwise_factor()
-    times = "" if factor == 1 else f"{_number(factor)} "
-    mean = "mean(q)" if block.preset.scalar_mean else "mu_q"
-    unary_times = "" if block._factor() == 1 else f"{_number(block._factor())} "
-    white = f"{times}(q_i - {mean}).(k_j - mu_k)"
-    hidden, own = f"{unary_times}mu_q.k_j", "m_j"
-    gate = "gate * " if block.preset.gate else ""
-    return {
-        "nl": f"softmax_j({unary_times}q_i.k_j)",
-        "nl_p": f"{gate}softmax_j({white})",
-        "nl_u": f"softmax_j({hidden})",
-        "dnl": f"{gate}softmax_j({white}) + softmax_j({own})",
-        "dnl_star": f"softmax_j({white} + {own})",
-        "dnl_dagger": f"{gate}softmax_j({white}) + softmax_j({hidden})",
-    }[block.variant]
+TWO_MAPS = ("dnl", "dnl_dagger")  # the sum of two softmaxes
 
 
 def explanation(block) -> str:
     """Return the text of `DisentangledBlock.explain`."""
     C, D, preset = block.channels, block.inner_channels, block.preset
-    width = C if preset.full_value else D
-    last = "" if not preset.out else "W_z " if block.norm is None else f"{type(block.norm).__name__}(W_z ".replace("(W", "(W")
-    close = ")" if preset.out and block.norm is not None else ""
-    sums = f"        each row sums to {TOTAL.get(block.variant, 1)}" if not preset.gate else ""
+    value = C if preset.full_value else D
+    z = "W_z y_i" if preset.out else "y_i"
+    z = z if block.norm is None else f"{type(block.norm).__name__}({z})"
+    mask = "; m = W_m x: 1" if hasattr(block, "mask") else ""
     lines = [
         f"{SOURCE[block.variant]}; variant={block.variant!r}, preset={preset.name!r}",
-        f"z_i = {last}y_i{close} + x_i,   y_i = sum_j omega_ij v_j",
-        f"omega_ij = {_weights(block)}{sums}",
-        f"x: {C} channels; q = W_q x and k = W_k x: {D}; v = W_v x: {width}" + ("; m = W_m x: 1" if hasattr(block, "mask") else ""),
+        f"z_i = {z} + x_i,   y_i = sum_j omega_ij v_j",
+        f"omega_ij = {_weights(block)}        each row sums to {_row_sum(block)}",
+        f"x: {C} channels; q = W_q x and k = W_k x: {D}; v = W_v x: {value}{mask}",
+        *_means(_weights(block)),
     ]
-    if "mu_q" in lines[2]:
-        lines.append("mu_q, mu_k: means over all positions of one image, channel by channel (mu_k changes nothing)")
-    if preset.scalar_mean:
-        lines.append("mean(q): one number per image, over channels and positions")
     if block.subsample:
         how = "after" if block.subsample == "conv_pool" else "before"
-        lines.append(f"j runs over a pooled map: pooled {how} the 1x1 convolutions of k, v and m")
+        lines.append(f"j runs over a pooled map, pooled {how} the 1x1 convolutions of {'k, v and m' if mask else 'k and v'}")
     parameters = sum(p.numel() for p in block.parameters())
-    lines.append(f"{parameters:,} parameters; now {'z = x (the identity)' if block.is_identity() else 'z is not x'}")
-    lines += ["", "How this differs from the printed equation:"]
+    lines.append(f"{parameters:,} parameters" + _state(block))
+    lines += ["", "How this differs from what is printed:"]
     return "\n".join(lines + [f"- {line}" for line in _differences(block)])
 
 
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _weights(block) -> str:
+    """Return omega_ij as a formula with the factors that are used."""
+    times, hidden_times = ("" if x == 1 else f"{_number(x)} " for x in (block._pairwise_factor(), block._factor()))
+    gate = "gate * " if block.preset.gate else ""
+    white = f"{times}(q_i - {'mean(q)' if block.preset.scalar_mean else 'mu_q'}).(k_j - mu_k)"
+    hidden = f"softmax_j({hidden_times}mu_q.k_j)"
+    return {
+        "nl": f"softmax_j({hidden_times}q_i.k_j)",
+        "nl_p": f"{gate}softmax_j({white})",
+        "nl_u": hidden,
+        "dnl": f"{gate}softmax_j({white}) + softmax_j(m_j)",
+        "dnl_star": f"softmax_j({white} + m_j)",
+        "dnl_dagger": f"{gate}softmax_j({white}) + {hidden}",
+    }[block.variant]
+
+
+def _row_sum(block) -> str:
+    unary = 1 if block.variant in TWO_MAPS else 0
+    if block.preset.gate:
+        return "gate + 1" if unary else "gate"
+    return str(1 + unary)
+
+
+def _means(formula: str) -> list[str]:
+    """Return what the means in a formula are."""
+    found = [name for name in ("mu_q", "mu_k") if name in formula]
+    lines = []
+    if found:
+        of_keys = " (of mu_k: all keys)" if "mu_k" in found else ""
+        lines.append(f"{' and '.join(found)}: mean over all positions of one image{of_keys}, channel by channel")
+    if "mu_k" in found:
+        lines.append("mu_k changes nothing but rounding: the softmax over j does not see it")
+    if "mean(q)" in formula:
+        lines.append("mean(q): one number per image, over channels and positions")
+    return lines
+
+
+def _state(block) -> str:
+    if any(p.is_meta for p in block.parameters()):
+        return ", without values yet"
+    gate = f"; gate = {_number(float(block.gate.detach()))}" if block.preset.gate else ""
+    return f"; now {'z = x, the identity' if block.is_identity() else 'z is not x'}{gate}"
+
+
 def _differences(block) -> list[str]:
-    preset, D = block.preset, block.inner_channels
-    found = []
-    if preset.out:
-        found.append(
-            "v has D channels, and W_z brings y back to C; the printed cost counts a value of C channels and no W_z (preset 'table5')"
-        )
+    preset, D, found = block.preset, block.inner_channels, []
+    found.append(
+        f"v has {D} channels, and W_z brings y back to {block.channels}, as the block is printed; the printed cost counts a value "
+        "of C channels and no W_z (preset 'table5')"
+        if preset.out
+        else "there is no W_z, as the cost is printed; the block is printed with one, z = W_z y + x (preset 'block')"
+    )
+    biased = [f"W_{sign}" for sign, name in zip("qkvz", ("query", "key", "value", "out")) if _bias(block, name)]
+    if biased:
+        found.append(f"a bias is added by {', '.join(biased)}")
     if preset.scalar_mean:
-        found.append("one scalar is taken out of the queries, not mu_q: a unary part (mu_q - mean(q)).k_j stays in the pairwise term")
+        found.append(
+            "one number is taken out of the queries, not mu_q: of the unary term, (mu_q - mean(q)).k_j stays in the pairwise one"
+        )
     if preset.gate:
-        found.append(f"a learned gate, now {float(block.gate.detach()):.3g}, multiplies the pairwise term")
+        found.append("a learned number, the gate, multiplies the pairwise term")
     if preset.scale:
         found.append(f"logits made from q or mu_q are multiplied by D**-0.5 = {_number(D**-0.5)}")
     if preset.temperature != 1:
-        found.append(f"the whitened logit is divided by the temperature {preset.temperature:g}")
+        found.append(f"the whitened logit is divided by the temperature {_number(preset.temperature)}")
     if block.norm is not None:
-        found.append(f"{type(block.norm).__name__} follows W_z")
+        name = type(block.norm).__name__
+        found.append(f"{name} follows W_z" + _deleted(name, block.variant))
     if block.subsample:
-        found.append("keys are sub-sampled")
-    return found or ["in nothing"]
+        found.append("keys, values and unary logits come from a pooled map")
+    return found
+
+
+def _bias(block, name: str) -> bool:
+    return getattr(getattr(block, name), "bias", None) is not None
+
+
+def _deleted(norm: str, variant: str) -> str:
+    """An instance norm takes out what is the same at all positions (claim E3)."""
+    if not norm.startswith("InstanceNorm") or variant not in (*TWO_MAPS, "nl_u"):
+        return ""
+    return ", and takes the unary term out again: that is one vector, the same at all positions"

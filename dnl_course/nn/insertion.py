@@ -246,7 +246,7 @@ def _check_blocks(model: nn.Module, blocks: dict, allow_change: bool) -> None:
         if not allow_change and not _is_identity(block):
             raise ValueError(
                 f"the block for {name!r} is not the identity, and would change the output of the network at once. "
-                "Build it with zero_init=True, or pass allow_change=True if you want the change."
+                "Build it with zero_init=True, or pass allow_change=True if you want the change. (Presets without W_z never are: preset='block'.)"
             ) from None
 
 
