@@ -20,7 +20,7 @@ help:
 	@echo "make run         execute every lesson and write build/course/index.html, readable offline"
 	@echo "make notebooks   execute the lessons and solutions in place, for authors"
 	@echo "make exercises   derive exercises/ from solutions/, for authors"
-	@echo "make bench       compare with scikit-image, OpenCV and mmcv, in one run"
+	@echo "make bench       compare with scikit-image, OpenCV, mmcv and mmsegmentation, in one run"
 	@echo "make test-all    also the tests that take long"
 	@echo "make clean       remove build/ and caches (never work/)"
 	@echo

@@ -11,7 +11,7 @@ import typer
 from benchmarks.runner import Bench
 
 # Modules of this package with run(bench); a lesson with something to compare adds its own.
-SECTIONS = ("denoise", "non_local")
+SECTIONS = ("denoise", "non_local", "family")
 
 
 def main(

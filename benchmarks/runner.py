@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 MISSING = "not installed: pip install -r requirements-bench.txt"
-PACKAGES = ("numpy", "torch", "scikit-image", "opencv-python-headless", "mmcv-lite")
+PACKAGES = ("numpy", "torch", "scikit-image", "opencv-python-headless", "mmcv-lite", "mmsegmentation")
 
 
 def peer(module: str):

@@ -10,9 +10,10 @@ preset      value   W_z  biases           mean         scale    temperature  at 
 ==========  ======  ===  ===============  ===========  =======  ===========  ===============================
 
 D is C/2 unless said otherwise. "table5" is what the printed costs and Table 5 of the paper count: 2 C**2 + C weights
-for "dnl". "mmseg" is the block of mmsegmentation 1.2. "official" is the configuration for Cityscapes that the authors'
-repository recommends: it takes one number per image out of the queries (the mean over channels *and* positions), which
-is not the mean of the equation, and multiplies the pairwise term by a learned gate that starts at 0.
+for "dnl". "mmseg" is the block of mmsegmentation 1.2. "official" is the configuration for Cityscapes in the example
+commands of the authors' repository (of several that lie there): it takes one number per image out of the queries (the mean
+over channels *and* positions), which is not the mean of the equation, and multiplies the pairwise term by a learned gate
+that starts at 0.
 """
 
 from __future__ import annotations
