@@ -185,7 +185,7 @@ def test_wrong_kind_of_result():
     assert "are NaN" in check("01.2", lambda d, h: d * np.nan).sentence
     assert "dtype complex128" in check("01.2", lambda d, h: d * 1j).sentence
     assert "whole numbers" in check("01.2", lambda d, h: (9 * d).astype(int)).sentence
-    assert "returns 1 array(s); expected `pairwise_logits` (N, N) and" in check("01.5", lambda q, h: q).sentence
+    assert "returns one array; expected `pairwise_logits` (N, N) and" in check("01.5", lambda q, h: q).sentence
     assert "`pairwise_logits` has shape (4, 9); expected (4, 4), that is (N, N)" in check("01.5", lambda q, h: (q, q[:, 0])).sentence
 
 

@@ -135,6 +135,12 @@ def test_floats_are_accepted_and_named():
     assert verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * sp.ones(1, Q.rows) * Q * round(1.0 / Q.rows, 2)).status == "wrong"
 
 
+@pytest.mark.parametrize("digits", [5, 6, 9])
+def test_an_exact_answer_is_never_nearly_right(digits):
+    said = verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * mean_row(Q) * (1 + sp.Rational(1, 10**digits)))
+    assert said.status == "wrong"
+
+
 def test_nearly_right_in_exact_numbers_is_wrong():
     said = verdict(1, lambda Q: Q - sp.ones(Q.rows, 1) * mean_row(Q) * (1 + sp.Rational(1, 10**12)))
     assert said.status == "wrong" and said.sentence.startswith("Nearly, but not exactly")
@@ -281,6 +287,64 @@ def test_an_endless_expression_is_refused_and_not_compared():
         trees.answer(sp.Matrix(250, 250, lambda i, j: _x))
 
 
+@pytest.mark.parametrize("wrap", [
+    lambda Q: sp.Array(Q.tolist()), lambda Q: sp.MutableDenseNDimArray(Q.tolist()), lambda Q: sp.SparseMatrix(Q),
+    lambda Q: [[sp.Matrix([[v]]) for v in row] for row in Q.tolist()], lambda Q: [[sp.Poly(v, sp.Symbol("z")) for v in row] for row in Q.tolist()],
+    lambda Q: Q.applyfunc(lambda v: sp.Piecewise((v, sp.Ne(v, 0)), (0, True))),
+    lambda Q: Q.applyfunc(lambda v: v * sp.cosh(v) * sp.sech(v)), lambda Q: Q.applyfunc(lambda v: sp.UnevaluatedExpr(v)),
+    lambda Q: Q * sp.CRootOf(_x**5 - 32, 0) / 2, lambda Q: Q * (sp.GoldenRatio**2 - sp.GoldenRatio),
+])  # fmt: skip
+def test_other_kinds_of_containers_and_functions_are_read(wrap):
+    assert verdict(1, lambda Q: wrap(Q - sp.ones(Q.rows, 1) * mean_row(Q))).status == "passed"
+
+
+def test_a_list_of_one_by_one_matrices_is_a_row():
+    assert trees.answer([sp.Matrix([[1]]), sp.Matrix([[2]])])[0]["shape"] == [2]
+
+
+def test_right_at_small_denominators_only_is_wrong():
+    assert verdict(1, lambda Q: (Q - sp.ones(Q.rows, 1) * mean_row(Q)).applyfunc(lambda v: v + sp.sin(60 * sp.pi * Q[0, 0]))).status == "wrong"
+
+
+def test_irrational_answers_are_compared_beyond_double_precision():
+    def nearly(p, u, combine):
+        logits = p + u if combine == "mul" else p
+        return sp.exp(logits[0]) / (sum(sp.exp(v) for v in logits) + sp.Rational(1, 10**13))
+
+    assert verdict(2, nearly).sentence.startswith("Nearly, but not exactly")
+
+
+@pytest.mark.parametrize("large", [
+    lambda v: sp.Pow(2, 10**10, evaluate=False), lambda v: v ** (10**9), lambda v: (v + 1) ** (v ** 10**6),
+    lambda v: sp.exp(sp.exp(sp.exp(sp.exp(sp.exp(v))))), lambda v: sp.Pow(sp.Pow(v + 2, 10**5, evaluate=False), 10**5, evaluate=False),
+])  # fmt: skip
+def test_numbers_too_long_to_compute_with_are_refused_at_once(large):
+    assert "binary digits" in verdict(1, lambda Q: Q.applyfunc(lambda v: v if v.is_Rational else large(v))).sentence
+
+
+def test_a_difference_that_expands_to_millions_is_left_to_the_points():
+    def long(Q):
+        one = sp.sin(Q[0, 0]) ** 2 + sp.cos(Q[0, 0]) ** 2 if Q.free_symbols else 1
+        return Q - sp.ones(Q.rows, 1) * mean_row(Q) + sp.ones(*Q.shape) * (sum(Q) + 1) ** 90 * (one - 1)
+
+    said = verdict(1, long)
+    assert said.status == "passed" and not any("expands" in note for note in said.notes)
+
+
+def test_complex_numbers_truth_values_and_comparisons_are_called_what_they_are():
+    assert "complex" in verdict(1, lambda Q: Q * sp.I).sentence
+    assert "True or False" in verdict(5, lambda: [[1, True]]).sentence
+    assert "comparison" in verdict(4, lambda a, b: sp.Eq(a, b, evaluate=False)).sentence
+    assert "inside each other" in verdict(5, lambda: _nested(200)).sentence
+
+
+def _nested(depth):
+    made = sp.Integer(1)
+    for _ in range(depth):
+        made = sp.Add(1, sp.Pow(made, -1, evaluate=False), evaluate=False)
+    return [[made]]
+
+
 def test_helpers_of_the_authors():
     rng = np.random.default_rng(0)
     drawn = rationals(rng, 3, 4)
@@ -295,3 +359,20 @@ def test_the_classroom_loads_no_sympy_before_a_task_needs_it():
     code = "import sys, dnl_course.classroom as c; c.check('01.1', None); print('sympy' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("number", "function", "said"), [
+    (1, lambda Q: np.array(Q, dtype=float), "stay in SymPy"),
+    (1, lambda Q: Q - mean_row(Q), "`sp.ones(N, 1) * row` repeats a row"),
+    (1, lambda Q: Q - sp.Rational(1, 2), "does not broadcast"),
+    (1, lambda Q: sum(Q.row(i) for i in range(Q.rows)), "`sum(rows, sp.zeros(1, D))`"),
+    (2, lambda p, u, combine: sp.diff(p[0] ** 2, p[0]), "differentiate by symbols of your own"),
+    (1, lambda Q: Q[:1, :], "has shape (1, 2); expected (2, 2), that is (N, D)"),
+])  # fmt: skip
+def test_what_sympy_beginners_run_into_has_its_mend(number, function, said):
+    assert said in verdict(number, function).sentence
+
+
+def test_formulas_with_exponentials_are_written_as_decimals():
+    text = str(result(WEIGHT, verdict(2, lambda p, u, combine: sp.exp(p[0]) / (1 + sp.exp(u[0])))))
+    assert "exp(" not in text and "combine='mul'" in text

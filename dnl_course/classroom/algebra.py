@@ -6,6 +6,7 @@ values, ``proved`` then compares exactly, so that an answer that is right to ten
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,10 @@ from .verdict import Verdict
 
 POINTS = 2  # per probe that holds symbols
 REDRAWN = 8  # how often a point at which something is undefined is drawn again
+FINE = 9973  # a prime denominator: what is right at sixths only (sin(60 π x) is 0 there) fails at the last point
 LARGEST = 600  # operations up to which expanding a difference takes well under a second
+TERMS = 20_000  # what it may expand to
+NEARLY = 1e-30  # a difference beyond it is no rounding of 40 digits
 
 
 @dataclass
@@ -52,8 +56,8 @@ def at_points(task: Task, seed: int, observed: Sequence[tuple[Inputs, Observatio
     for number, (inputs, seen) in enumerate(observed):
         rng = np.random.default_rng([seed, number, *map(ord, task.id)])
         symbols = _symbols(inputs) if task.symbolic == "points" else {}
-        for _ in range(POINTS if symbols else 1):
-            made.append(_point(task, rng, inputs, symbols, seen, number))
+        for last in (*[False] * (POINTS - 1), True) if symbols else (False,):
+            made.append(_point(task, rng, inputs, symbols, seen, number, last))
     return made
 
 
@@ -62,9 +66,9 @@ def _symbols(inputs: Inputs) -> dict[str, sp.Symbol]:
     return {s.name: s for s in sorted(found, key=lambda s: s.name)}
 
 
-def _point(task, rng, inputs, symbols, seen, number) -> Point:
+def _point(task, rng, inputs, symbols, seen, number, fine) -> Point:
     for _ in range(REDRAWN):
-        at = {s: _drawn(rng, s) for s in symbols.values()}
+        at = {s: _drawn(rng, s, fine) for s in symbols.values()}
         exact = {name: v.subs(at) if at and hasattr(v, "subs") else v for name, v in inputs.items()}
         given = exact if task.symbolic == "whole" else {n: numeric(v) for n, v in exact.items()}
         with np.errstate(all="ignore"):
@@ -73,12 +77,21 @@ def _point(task, rng, inputs, symbols, seen, number) -> Point:
         undefined = not all(np.isfinite(v).all() for v in (*expected, *(here.values or ())))
         if not symbols or not undefined:
             break
+    if undefined and here.exact is not None and any(map(_complex, here.exact)):
+        here = replace(here, dtypes=["complex128" if _complex(part) else dtype for part, dtype in zip(here.exact, here.dtypes)])
+        if task.diagnose:  # otherwise it may be a known mistake
+            here = replace(here, exact=None, values=None, message="a complex number (`I`, or the root of a negative one)")
     return Point(given, exact, here, number)
 
 
-def _drawn(rng: np.random.Generator, symbol: sp.Symbol) -> sp.Rational:
+def _complex(part: sp.Basic) -> bool:
+    cells = part if isinstance(part, sp.MatrixBase) else [part]
+    return any(c.is_number and c.is_finite is not False and np.isnan(_number(c)) and c is not sp.nan for c in cells)
+
+
+def _drawn(rng: np.random.Generator, symbol: sp.Symbol, fine: bool) -> sp.Rational:
     while True:
-        number = rational(rng)
+        number = sp.Rational(round(rng.normal(0.3, 1.2) * FINE), FINE) if fine else rational(rng)
         if not (number == 0 or (symbol.is_positive and number < 0)):
             return number
 
@@ -102,6 +115,8 @@ def _evaluated(task, seen: Observation, symbols: Mapping[str, sp.Symbol], at: Ma
         parts = [trees.matrix(part, symbols) for part in seen.exact]
     except trees.NotAnAnswer as error:
         return replace(seen, exact=None, message=str(error))
+    except (ArithmeticError, MemoryError, RecursionError, TypeError, ValueError) as error:  # SymPy cannot build it again
+        return replace(seen, exact=None, message=f"an expression that cannot be computed ({type(error).__name__})")
     strange = sorted({s.name for p in parts for s in p.free_symbols} - set(symbols))
     if strange:
         return replace(seen, exact=None, message=_strange(strange, symbols))
@@ -130,11 +145,10 @@ def _number(cell: sp.Basic) -> float:
         return float(cell == sp.true)
     if cell.is_Rational:
         return float(cell)
-    value = sp.N(cell, 30)
-    real, imaginary = value.as_real_imag()
     try:
+        real, imaginary = sp.N(cell, 30).as_real_imag()
         return float(real) if abs(imaginary) < 1e-20 else np.nan
-    except TypeError:  # not a number
+    except (TypeError, OverflowError, MemoryError, RecursionError):  # not a number, or none that a computer can hold
         return np.nan
 
 
@@ -195,7 +209,7 @@ def number(value: Any) -> str:
     ('5/8', '2', '0.25')
     """
     value = value.item() if isinstance(value, np.ndarray) else value
-    if isinstance(value, sp.Basic) and len(str(value)) <= 24 and not value.has(sp.Float):
+    if isinstance(value, sp.Basic) and len(str(value)) <= 24 and not value.has(sp.Float, sp.exp, sp.log, sp.E):
         return str(value)
     return f"{_number(sp.sympify(value)):.6g}"
 
@@ -208,7 +222,7 @@ def proved(task: Task, points: Sequence[Point], observed: Sequence[tuple[Inputs,
     fault, note : str, str
         A sentence if an exact answer is not exactly right; a note on how it was proved.
     """
-    if any(_has_floats(p.seen.exact) for p in points):
+    if any(has_floats(p.seen.exact) for p in points):
         return "", "it holds decimal numbers (Float), so it was judged to seven digits; with `Rational` it would be exact."
     names = [name for name, _ in task.outputs]
     for p in points:
@@ -217,7 +231,7 @@ def proved(task: Task, points: Sequence[Point], observed: Sequence[tuple[Inputs,
             mine = shown(mine).reshape(np.shape(r))
             for a, b in zip(mine.ravel(), np.ravel(r)):
                 difference = sp.sympify(a) - sp.sympify(b) if isinstance(b, sp.Basic) else sp.Integer(0)
-                if difference.is_Rational and difference != 0:
+                if difference != 0 and (difference.is_Rational or _apart(a, b)):
                     return f"Nearly, but not exactly: `{name}` holds {a} where {b} is right.", ""
     symbolic = [(i, o) for i, o in observed if _symbols(i)]
     if not symbolic:
@@ -228,7 +242,14 @@ def proved(task: Task, points: Sequence[Point], observed: Sequence[tuple[Inputs,
     return "", f"the same at {count} random rational points."
 
 
-def _has_floats(parts: Sequence[sp.Basic]) -> bool:
+def _apart(a: sp.Expr, b: sp.Expr) -> bool:
+    """Tell two irrational numbers apart; each by itself, as SymPy takes seconds to see that a difference is 0."""
+    a, b = sp.N(a, 40), sp.N(b, 40)
+    return abs(_number(a - b)) > NEARLY * max(1, abs(_number(b)))
+
+
+def has_floats(parts: Sequence[sp.Basic]) -> bool:
+    """Whether an exact answer holds decimal numbers."""
     return any(p.has(sp.Float) for p in parts)
 
 
@@ -245,6 +266,18 @@ def _zero(difference: sp.Expr) -> bool:
     difference = sp.sympify(difference)
     if sp.count_ops(difference) > LARGEST:
         return False
-    if sp.expand(difference) == 0:
+    if _terms(difference) <= TERMS and sp.expand(difference) == 0:
         return True
-    return sp.expand(sp.fraction(sp.together(difference))[0]) == 0
+    above = sp.fraction(sp.together(difference))[0]
+    return _terms(above) <= TERMS and sp.expand(above) == 0
+
+
+def _terms(expression: sp.Expr) -> int:
+    """Return at most how many terms an expression has when it is expanded."""
+    if expression.is_Add:
+        return sum(map(_terms, expression.args))
+    if expression.is_Mul:
+        return math.prod(map(_terms, expression.args))
+    if expression.is_Pow and expression.exp.is_Integer:
+        return math.comb(_terms(expression.base) + abs(int(expression.exp)) - 1, abs(int(expression.exp)))
+    return 1

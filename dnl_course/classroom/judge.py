@@ -27,6 +27,13 @@ def probes_of(task: Task, seed: int) -> list[Probe]:
 
 ROUNDED = "right to 1e-4 only: were decimals rounded? `Rational(1, 3)` is exact, 0.3333 is not."
 
+MENDS = {
+    "ShapeError": " SymPy does not broadcast: `sp.ones(N, 1) * row` repeats a row N times.",
+    "Matrix' and '": " SymPy does not broadcast: a number is added to a matrix as `number * sp.eye(D)` or `number * sp.ones(N, M)`.",
+    "' and 'MutableDenseMatrix": " `sum` starts with the number 0: `sum(rows, sp.zeros(1, D))` adds matrices.",
+    "Cannot convert expression to float": " Here the arguments hold symbols: stay in SymPy.",
+    "Can't calculate derivative wrt": " The arguments may hold numbers: differentiate by symbols of your own, then put the numbers in with `subs`.",
+}
 _banks: dict[tuple[str, int], dict] = {}
 
 
@@ -69,7 +76,8 @@ def judge(task: Task, exercise: Exercise, seed: int, observations: Sequence[Obse
         return afterwards.right_values(task, pairs, tolerance, {}, notes + _also_right(task, inputs, seen))
     number, layer, sentence = failure
     if layer in ("invariant", "values") and not task.diagnose:
-        others = [({}, SINGLE, ROUNDED if task.symbolic else "right to 1e-4 only: computed in single precision (float32), or rounded?")]
+        decimals = not task.symbolic or any(_algebra().has_floats(p.seen.exact) for p in points)
+        others = [({}, SINGLE if decimals else tolerance, ROUNDED if task.symbolic else "right to 1e-4 only: computed in single precision (float32), or rounded?")]
         others += [(other.switches, tolerance, other.note) for other in task.also_right]
         for switches, near, note in others:
             if all(all_close(o.values, task.expected(i, **switches), near) for i, o in zip(inputs, seen)):
@@ -170,7 +178,8 @@ def _ran(task, given, right, o, tolerance):
     if o.error == "TypeError" and not o.line:  # raised by the call itself
         return f"The task calls `{task.function}({', '.join(task.parameters)})`; yours cannot be called so: {o.message}."
     if o.error:
-        return f"Your function raises {o.error}: {o.message or 'no message'}{line}."
+        mend = next((said for part, said in MENDS.items() if task.symbolic and part in f"{o.error}: {o.message}"), "")
+        return f"Your function raises {o.error}: {o.message or 'no message'}{line}.{mend}"
     return None
 
 
@@ -182,7 +191,9 @@ def _returned(task, given, right, o, tolerance):
     if o.values is None:
         return f"Your function returns {o.message or f'a {o.kind}'}; expected {_wanted(task)}."
     if len(o.values) != len(task.outputs):
-        return f"Your function returns {len(o.values)} array(s); expected {_wanted(task)}, as a tuple in this order."
+        what = "matrix" if task.symbolic else "array"
+        number = f"one {what}" if len(o.values) == 1 else f"{len(o.values)} {'matrices' if task.symbolic else 'arrays'}"
+        return f"Your function returns {number}; expected {_wanted(task)}, as a tuple in this order."
     return None
 
 
@@ -196,7 +207,8 @@ def _shape(task, given, right, o, tolerance):
         if mine.shape != r.shape and not letters.startswith("any"):
             if r.ndim == 0:
                 return f"Your answer has shape {mine.shape}; expected one number."
-            return f"`{name}` has shape {mine.shape}; expected {r.shape}, that is {letters}."
+            that_is = "" if letters == str(r.shape) else f", that is {letters}"
+            return f"`{name}` has shape {mine.shape}; expected {r.shape}{that_is}."
     return None
 
 

@@ -142,8 +142,9 @@ def written(value: object) -> str:
 def _exact(value: object) -> str:
     """Write one entry that SymPy made: whole where it is short, in decimals where it is a number."""
     text = str(value)
+    formula = hasattr(value, "has") and any(function in text for function in ("exp(", "log(", "E"))
     try:
-        return text if len(text) <= 40 else f"{float(value):.6g}"
+        return text if len(text) <= 40 and not formula else f"{float(value):.6g}"
     except TypeError:  # it holds symbols
         return text[:80]
 
@@ -155,7 +156,7 @@ def result(task: Task, verdict: Verdict, pointer: str = "") -> Result:
     made.title = task.function
     if verdict.inputs is not None and verdict.expected is not None:
         arrays = {n: v for n, v in verdict.inputs.items() if isinstance(v, np.ndarray)}
-        shown = ", ".join(n if n in arrays else f"{n}={written(v)}" for n, v in verdict.inputs.items())
+        shown = ", ".join(n if n in arrays else f"{n}={v!r}" if isinstance(v, str) else f"{n}={written(v)}" for n, v in verdict.inputs.items())
         given = "".join(f"\n{n} =\n{written(v)}" for n, v in arrays.items())
         made.example = f"{task.function}({shown}){given}"
         made.expected = "" if task.diagnose else _all(verdict.expected, task)  # many are right: one would give it away

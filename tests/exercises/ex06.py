@@ -327,6 +327,12 @@ def minimum_in_decimals():
     return np.array([[c, s], [-c, -s], [3 * c, 3 * s]]) + [0.1, 0.2], np.array([[-s, c], [s, -c]])
 
 
+def minimum_cubic_roots():
+    """Roots that SymPy writes with I, and that are real."""
+    r, x = sp.solve(sp.Symbol("x") ** 3 - 3 * sp.Symbol("x") + 1)[0], sp.CRootOf(sp.Symbol("x") ** 5 - sp.Symbol("x") - 1, 0)
+    return sp.Matrix([[0, 0], [x, x * r]]), sp.Matrix([[0, 0], [-r, 1]])
+
+
 def minimum_list_of_both():
     return [sp.Matrix([[1, 1], [2, 2]]), sp.Matrix([[1, -1], [-3, 3]])]
 
@@ -388,13 +394,18 @@ def minimiser_energy_equation(Q, K):
     return _mean(Q), _mean(K) + probe.subs(t, sp.solve(probe.dot(u), t)[0])
 
 
+def minimiser_short_step(Q, K):
+    return _mean(Q), _mean(K) + _across(Q) / 10**50
+
+
 def _last(X):
     return sp.Matrix([[0] * (X.cols - 1) + [1]])
 
 
 MINIMISER_WRONG = {
     "the_means": [lambda Q, K: (_mean(Q), _mean(K)), lambda Q, K: (np.array(Q, dtype=float).mean(0), np.array(K, dtype=float).mean(0))],
-    "alpha_moved": [lambda Q, K: (_mean(Q) + _across(Q), _mean(K)), lambda Q, K: (Q.row(0), _mean(K))],
+    "alpha_moved": [lambda Q, K: (_mean(Q) + _across(Q), _mean(K)), lambda Q, K: (Q.row(0), _mean(K)),
+                    lambda Q, K: (_mean(Q) + sp.Float("1.05e-6") * _last(Q), _mean(K))],
     "both_moved": [lambda Q, K: (_mean(Q) + _across(Q), _mean(K) + _across(Q)), lambda Q, K: (Q.row(1), K.row(1))],
     "along_the_line": [lambda Q, K: (_mean(Q), _mean(K) + Q.row(2) - Q.row(0)),
                        lambda Q, K: (_mean(Q), _mean(K) - _unit(Q.row(1) - Q.row(0)))],
@@ -489,7 +500,9 @@ RIGHT = {
     "06.2": [alpha_eigenvects, alpha_other_sense_and_far, alpha_numpy, alpha_random_search, alpha_four_ways, alpha_angle,
              alpha_svd_of_the_differences, alpha_tiny_step],
     "06.3": [hessian_by_machine, hessian_by_diff_loop, hessian_jacobian, hessian_entries, hessian_immutable],
-    "06.4": [minimum_lists, minimum_shifted, minimum_three_dimensions, minimum_turned, minimum_in_decimals, minimum_list_of_both],
-    "06.5": [minimiser_by_hand, minimiser_lists, minimiser_numpy, minimiser_eigenvectors, minimiser_solved, minimiser_energy_equation],
+    "06.4": [minimum_lists, minimum_shifted, minimum_three_dimensions, minimum_turned, minimum_in_decimals, minimum_list_of_both,
+             minimum_cubic_roots],
+    "06.5": [minimiser_by_hand, minimiser_lists, minimiser_numpy, minimiser_eigenvectors, minimiser_solved, minimiser_energy_equation,
+             minimiser_short_step],
     "06.6": [repaired_loop, repaired_closed, repaired_pairs_twice, repaired_numpy, repaired_fractions],
 }  # fmt: skip

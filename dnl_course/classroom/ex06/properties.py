@@ -36,7 +36,7 @@ def rational(*answers) -> tuple:
     near = EXACT if all(c.is_Rational for c in cells) else ROOTS
     if any(c.has(sp.Float) or any(r.q > LARGEST for r in c.atoms(sp.Rational)) for c in cells):
         near = DECIMALS
-    return *(sp.ImmutableMatrix(x).applyfunc(lambda c: sp.Rational(c if c.is_Rational else sp.N(c, 60))) for x in answers), near
+    return *(sp.ImmutableMatrix(x).applyfunc(lambda c: sp.Rational(c if c.is_Rational else sp.re(sp.N(c, 60)))) for x in answers), near
 
 
 def sign(x, near=EXACT) -> int:
@@ -126,6 +126,7 @@ def traps(Q, K) -> dict[str, list[np.ndarray]]:
     made["direction_only"] = [sense * step for sense in (1, -1) for step in (most, *steps.values())]
     made["other_mean"] = [other, other + most, other - most]
     made["hard_coded"] = [np.array(e, dtype=float) for e in EASY]
+    made["a key"] = [*k]
     return made
 
 
@@ -228,11 +229,13 @@ def second_minimiser(inputs, values) -> str:
     smallest, there = energy(Q, K, mean_q, mean_k), energy(Q, K, alpha, beta)
     d, e = alpha - mean_q, beta - mean_k
     moved = [sign(dot(x, x), near) != 0 for x in (d, e)]
+    if there == smallest and (any(d) or any(e)):
+        return ""
     if not any(moved):
         return named("the_means", f"There F is {short(smallest)}.")
-    excess = there / smallest - 1
+    excess = (there / smallest - 1) / min(1, dot(d, d) + dot(e, e))  # a short step leaves less
     if sign(excess, near) == 0:
-        return "also:rounded" if excess and near == DECIMALS else ""
+        return "also:rounded" if near == DECIMALS else ""
     numbers = f"At your point F is {short(there, smallest)}, the smallest is {short(smallest, there)}."
     line = Q.row(1) - Q.row(0)
     swapped = energy(Q, K, beta, alpha) / smallest - 1

@@ -26,8 +26,11 @@ def _probes_fraction(rng):
     ]
 
 
-def _crossed(rng, u):
-    """Queries along u, 40 units out, keys across it: what looks like an answer and is none fails here, on every draw."""
+def _crossed(rng, u, rows):
+    """Queries along u, 40 units out, keys across it: what looks like an answer and is none fails here, on every draw.
+
+    So do the queries of these rows.
+    """
     u = sp.Matrix([u])
     across = sp.Matrix([[-u[1], u[0]]])
 
@@ -37,8 +40,20 @@ def _crossed(rng, u):
     while True:
         queries = cloud(rationals(rng, 1, 5, 0, 4), rationals(rng, 1, 5, 0, 2), 40)
         keys = cloud(rationals(rng, 1, 4, 0, 1), rationals(rng, 1, 4, 0, 3), 7 + rational(rng))
-        if _worse(queries, keys, [a for given in properties.traps(queries, keys).values() for a in given]):
+        queries = _reordered(queries, u, rows)
+        chosen = [properties.floats(queries)[i] for i in rows]
+        if _worse(queries, keys, [*chosen, *(a for given in properties.traps(queries, keys).values() for a in given)]):
             return Probe({"Q": queries, "K": keys})
+
+
+def _reordered(Q, u, rows):
+    """Move the queries that lie nearest to the direction u, seen from their mean, to these rows."""
+    d = properties.floats(Q) - properties.floats(Q).mean(0)  # (N, 2)
+    across = abs(d @ properties.floats(sp.Matrix([[-u[1]], [u[0]]]))[:, 0]) / np.linalg.norm(d, axis=1).clip(1e-9)
+    order = list(np.argsort(across)[len(rows):])
+    for row, nearest in zip(sorted(rows), np.argsort(across)):
+        order.insert(row, nearest)
+    return Q.extract([int(i) for i in order], [0, 1])
 
 
 def _worse(Q, K, points) -> bool:
@@ -51,7 +66,7 @@ def _worse(Q, K, points) -> bool:
 
 def _probes_better(rng):
     sides = [sp.Rational(3, 5), sp.Rational(4, 5)], [sp.Rational(21, 29), sp.Rational(-20, 29)]
-    return [Probe({"Q": CORNERS, "K": CORNERS}), *(_crossed(rng, u) for u in sides)]
+    return [Probe({"Q": CORNERS, "K": CORNERS}), *(_crossed(rng, u, rows) for u, rows in zip(sides, ((1,), (2, 4))))]
 
 
 def _covariance(rng, size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import sympy as sp
 
 from ..exact import rationals, stochastic, unknowns
@@ -49,12 +50,17 @@ def _probes_gradient_mul(rng):
 
 
 def _probes_gradient_add(rng):
-    return [Probe({"G": sp.Matrix([[1, 2, 4], [3, -1, 2]])}), Probe({"G": rationals(rng, 4, 3)}), Probe({"G": unknowns("g", 3, 2)})]
+    return [Probe({"G": sp.Matrix([[1, 2, 4], [3, -5, 2]])}), Probe({"G": rationals(rng, 4, 3)}), Probe({"G": unknowns("g", 3, 2)})]
+
+
+def _halves(rng, columns):
+    """Different multiples of 1/2: `sp.simplify` and `sp.factor` take seconds where exponents have other denominators."""
+    return sp.Matrix([[R(int(n), 2) for n in rng.choice(np.arange(-2, 6), columns, replace=False)]])
 
 
 def _probes_sensitivity(rng):
     round_ = {"p": sp.Matrix([[1, 0, 0]]), "u": sp.Matrix([[-2, 0, 1]])}
-    given = [round_, {"p": rationals(rng, 1, 4), "u": rationals(rng, 1, 4)}, {"p": unknowns("p", 1, 2), "u": unknowns("u", 1, 2)}]
+    given = [round_, {"p": _halves(rng, 4), "u": _halves(rng, 4)}, {"p": unknowns("p", 1, 2), "u": unknowns("u", 1, 2)}]
     return [Probe({**g, "combine": combine}) for g in given for combine in ("mul", "add")]
 
 
