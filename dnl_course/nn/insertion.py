@@ -244,9 +244,10 @@ def _check_blocks(model: nn.Module, blocks: dict, allow_change: bool) -> None:
                 "Materialise it first, or pass allow_change=True."
             ) from None
         if not allow_change and not _is_identity(block):
+            mend = "zero_init=True" if getattr(getattr(block, "preset", None), "out", True) else "preset='block'"
             raise ValueError(
                 f"the block for {name!r} is not the identity, and would change the output of the network at once. "
-                "Build it with zero_init=True, or pass allow_change=True if you want the change. (Presets without W_z never are: preset='block'.)"
+                f"Build it with {mend}, or pass allow_change=True if you want the change."
             ) from None
 
 
