@@ -363,6 +363,8 @@ def test_the_classroom_loads_no_sympy_before_a_task_needs_it():
 
 @pytest.mark.parametrize(("number", "function", "said"), [
     (1, lambda Q: np.array(Q, dtype=float), "stay in SymPy"),
+    (1, lambda Q: Q.col_join(Q)[:3, :] * Q.row(0), "multiply_elementwise"),
+    (1, lambda Q: sp.eye(2).nullspace()[0], "nullspace"),
     (1, lambda Q: Q - mean_row(Q), "`sp.ones(N, 1) * row` repeats a row"),
     (1, lambda Q: Q - sp.Rational(1, 2), "does not broadcast"),
     (1, lambda Q: sum(Q.row(i) for i in range(Q.rows)), "`sum(rows, sp.zeros(1, D))`"),

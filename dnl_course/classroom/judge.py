@@ -27,11 +27,13 @@ def probes_of(task: Task, seed: int) -> list[Probe]:
 
 ROUNDED = "right to 1e-4 only: were decimals rounded? `Rational(1, 3)` is exact, 0.3333 is not."
 
-MENDS = {
+MENDS = {  # what SymPy raises, and what a beginner meant
+    ") * (": " `*` is the matrix product; entry by entry it is `A.multiply_elementwise(B)`, and `x.T` turns a row into a column.",
     "ShapeError": " SymPy does not broadcast: `sp.ones(N, 1) * row` repeats a row N times.",
     "Matrix' and '": " SymPy does not broadcast: a number is added to a matrix as `number * sp.eye(D)` or `number * sp.ones(N, M)`.",
     "' and 'MutableDenseMatrix": " `sum` starts with the number 0: `sum(rows, sp.zeros(1, D))` adds matrices.",
     "Cannot convert expression to float": " Here the arguments hold symbols: stay in SymPy.",
+    "IndexError: list index out of range": " Is a list empty, for example that of `nullspace()`?",
     "Can't calculate derivative wrt": " The arguments may hold numbers: differentiate by symbols of your own, then put the numbers in with `subs`.",
 }
 _banks: dict[tuple[str, int], dict] = {}
@@ -179,7 +181,7 @@ def _ran(task, given, right, o, tolerance):
         return f"The task calls `{task.function}({', '.join(task.parameters)})`; yours cannot be called so: {o.message}."
     if o.error:
         mend = next((said for part, said in MENDS.items() if task.symbolic and part in f"{o.error}: {o.message}"), "")
-        return f"Your function raises {o.error}: {o.message or 'no message'}{line}.{mend}"
+        return f"Your function raises {o.error}: {(o.message or 'no message').rstrip('.')}{line}.{mend}"
     return None
 
 

@@ -223,16 +223,26 @@ def alpha_row_of_eigh(Q, K):
     return np.array(Q, dtype=float).mean(0) + (vectors * -np.sign(vectors[0]))[-1]
 
 
+def alpha_largest_entry_of_the_variances(Q, K):
+    """Along the axis of larger variance; the first where they are equal."""
+    S = _cov(K)
+    return _mean(Q) - sp.Matrix([[1, 0] if S[0, 0] >= S[1, 1] else [0, 1]])
+
+
 def _unit(v):
     return v / sp.sqrt(v.dot(v))
 
 
 ALPHA_WRONG = {
-    "the_mean": [lambda Q, K: _mean(Q), lambda Q, K: np.array(Q, dtype=float).mean(axis=0), lambda Q, K: [[sp.N(x) for x in _mean(Q)]]],
+    "the_mean": [lambda Q, K: _mean(Q), lambda Q, K: np.array(Q, dtype=float).mean(axis=0), lambda Q, K: [[sp.N(x) for x in _mean(Q)]],
+                 lambda Q, K: _mean(K)],
     "direction_only": [lambda Q, K: _unit(_vectors(K)[-1]), lambda Q, K: np.linalg.eigh(np.cov(np.array(K, dtype=float).T))[1][:, -1],
                        lambda Q, K: -_vectors(K)[-1]],
-    "least_direction": [lambda Q, K: _mean(Q) + _vectors(K)[0], lambda Q, K: _mean(Q) - 5 * _unit(_vectors(K)[0])],
+    "least_direction": [lambda Q, K: _mean(Q) + _vectors(K)[0], lambda Q, K: _mean(Q) - 5 * _unit(_vectors(K)[0]),
+                        lambda Q, K: K.row(0), lambda Q, K: [50, 50]],
     "query_direction": [lambda Q, K: _mean(Q) + _vectors(Q)[-1]],
+    "along_an_axis": [lambda Q, K: _mean(Q) + sp.Matrix([[0, 3]]), alpha_largest_entry_of_the_variances,
+                      lambda Q, K: np.array(Q, dtype=float).mean(0) + np.linalg.eigh(np.array(K.T * K, dtype=float))[1][:, 1]],
     "not_centred": [alpha_from_second_moments],
     "rows_not_columns": [alpha_row_of_eigh],
     "hard_coded": [lambda Q, K: sp.Matrix([[1, 0]]), lambda Q, K: [0, 1]],
@@ -486,6 +496,8 @@ REPAIRED_WRONG = {
                        lambda w: (_differences(w) + _differences(w.T)) / _energy(w - sp.ones(w.rows, 1) * _mean(w)),
                        lambda w: (_differences(w) + _differences(w.T)) / _energy(w.T - sp.ones(w.cols, 1) * _mean(w.T))],
     "not_divided": [lambda w: sp.expand(_differences(w) + _differences(w.T))],
+    "one_sum_divided": [lambda w: _differences(w) + _differences(w.T) / _energy(w),
+                        lambda w: _differences(w) / _energy(w) + _differences(w.T)],
     "four_n": [lambda w: 4 * w.rows - 2 * (_energy(w * sp.ones(w.cols, 1)) + _energy(sp.ones(1, w.rows) * w)) / _energy(w),
                lambda w: 4 * w.cols - 2 * (_energy(w * sp.ones(w.cols, 1)) + _energy(sp.ones(1, w.rows) * w)) / _energy(w)],
 }  # fmt: skip

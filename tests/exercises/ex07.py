@@ -119,6 +119,24 @@ def _gradient(entry):
     return function
 
 
+def gradient_own_key_by_diff(G, pairwise_map, unary_map):
+    """Differentiates each ω_ij by its own P_ij."""
+    x = sp.Symbol("own")
+
+    def entry(i, j):
+        others = sum(pairwise_map[i, t] * unary_map[t] for t in range(G.cols) if t != j)
+        return G[i, j] * sp.diff(x * unary_map[j] / (others + x * unary_map[j]), x).subs(x, pairwise_map[i, j])
+
+    return sp.Matrix(*G.shape, entry)
+
+
+def gradient_of_one_sum_by_diff(G, pairwise_map, unary_map):
+    stand = sp.Matrix(*G.shape, lambda i, j: sp.Symbol(f"x_{i}_{j}"))
+    made = stand * sp.diag(*unary_map)
+    loss = sum(g * x for g, x in zip(G, made)) / sum(made)
+    return sp.Matrix(*G.shape, lambda i, j: sp.diff(loss, stand[i, j]).subs(dict(zip(stand, pairwise_map)), simultaneous=True))
+
+
 def _dot(a, b, i):
     return sum(a[i, t] * b[i, t] for t in range(a.cols))
 
@@ -230,6 +248,10 @@ RIGHT = {
 WRONG = {
     "07.1": {
         "diagonal_only": (lambda a: sp.diag(*a),),
+        "off_diagonal_sign": (
+            _jacobian(lambda a, i, j: a[i] * (1 - a[i]) if i == j else a[i] * a[j]),
+            lambda a: [[x * y if i != j else x - x * y for j, y in enumerate(a)] for i, x in enumerate(a)],
+        ),
         "sigmoid_diagonal": (lambda a: sp.diag(*[x - x**2 for x in a]),),
         "sign": (_jacobian(lambda a, i, j: a[i] * a[j] - (a[i] if i == j else 0)),),
         "plus": (_jacobian(lambda a, i, j: a[i] * a[j] + (a[i] if i == j else 0)),),
@@ -237,6 +259,8 @@ WRONG = {
         "scalar_product": (
             _jacobian(lambda a, i, j: (a[i] if i == j else 0) - a.dot(a)),
             lambda a: sp.diag(*a) - (a * a.T)[0] * sp.eye(a.cols),
+            lambda a: sp.diag(*a) - a * a.T,
+            lambda a: -a * a.T + sp.Matrix(a.cols, a.cols, lambda i, j: a[i] if i == j else 0),
         ),
         "rows_repeat": (lambda a: sp.diag(*a) - sp.ones(a.cols, 1) * a, lambda a: sp.diag(*a) - (sp.ones(a.cols, 1) * a).T),
     },
@@ -259,6 +283,20 @@ WRONG = {
         "shortcut_gu": (lambda G, pairwise_map, unary_map: G * sp.diag(*unary_map),),
         "not_centred": (_gradient(lambda G, P, U, Z, w, i, j: G[i, j] * w[i, j] / P[i, j]),),
         "no_z": (_gradient(lambda G, P, U, Z, w, i, j: U[j] * (G[i, j] - _dot(G, w, i))),),
+        "own_key_only": (
+            _gradient(lambda G, P, U, Z, w, i, j: G[i, j] * U[j] * (Z[i] - P[i, j] * U[j]) / Z[i] ** 2),
+            gradient_own_key_by_diff,
+        ),
+        "plus": (_gradient(lambda G, P, U, Z, w, i, j: U[j] / Z[i] * G[i, j] + U[j] / Z[i] * _dot(G, w, i)),),
+        "one_normaliser": (
+            _gradient(lambda G, P, U, Z, w, i, j: U[j] / sum(Z) * (G[i, j] - sum(G[i, t] * P[i, t] * U[t] for t in range(G.cols)) / sum(Z))),
+            gradient_of_one_sum_by_diff,
+            _gradient(lambda G, P, U, Z, w, i, j: U[j] / sum(Z) * (G[i, j] - _dot(G, w, i))),
+        ),
+        "p_in_front": (
+            lambda G, pairwise_map, unary_map: pairwise_map.multiply_elementwise(G),
+            _gradient(lambda G, P, U, Z, w, i, j: P[i, j] * G[i, j] - P[i, j] * _dot(G, w, i)),
+        ),
         "plain_mean": (_gradient(lambda G, P, U, Z, w, i, j: U[j] / Z[i] * (G[i, j] - sum(G[i, :]) / G.cols)),),
         "centred_with_p": (_gradient(lambda G, P, U, Z, w, i, j: U[j] / Z[i] * (G[i, j] - _dot(G, P, i))),),
         "unnormalised_weights": (_gradient(lambda G, P, U, Z, w, i, j: U[j] / Z[i] * (G[i, j] - _dot(G, w, i) * Z[i])),),
@@ -282,6 +320,9 @@ WRONG = {
         "one_minus_missing": (_sensitivity(lambda P, U, w: w, lambda P, U, w: P),),
         "mixed": (_sensitivity(lambda P, U, w: w - w * P, _right_add),),
         "product": (_sensitivity(lambda P, U, w: P * U - (P * U) ** 2, _right_add),),
+        "sum_as_softmax": (_sensitivity(_right_mul, lambda P, U, w: P + U - (P + U) ** 2),),
+        "unary_added": (_sensitivity(_right_mul, lambda P, U, w: P - P**2 + U - U**2),),
+        "squared": (_sensitivity(lambda P, U, w: w**2, lambda P, U, w: P * P),),
         "p_gate": (_sensitivity(lambda P, U, w: U * (P - P**2), _right_add),),
     },
     "07.6": {
@@ -290,7 +331,9 @@ WRONG = {
         "joint_normaliser": (_peaks(add=_joint),),
         "logits_added_for_add": (_peaks(add=lambda P, U, p, u: _soft([x + y for x, y in zip(p, u)])),),
         "softmax_of_sum": (_peaks(add=lambda P, U, p, u: _soft([x + y for x, y in zip(P, U)])),),
-        "third_key_forgotten": (_forgotten,),
+        "third_key_forgotten": (_forgotten, lambda a, b, combine: _forgotten(a, b, combine)[:2]),
+        "third_not_returned": (lambda a, b, combine: peaks_written(a, b, combine)[:2],),
+        "peaks_together": (_peaks(u=lambda b: [b, 0, 0]), _peaks(p=lambda a: [0, a, 0])),
         "peaks_swapped": (_peaks(p=lambda a: [0, a, 0], u=lambda b: [b, 0, 0]),),
     },
 }

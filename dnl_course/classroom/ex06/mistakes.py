@@ -75,33 +75,44 @@ FIRST_FRACTION = (
 )
 
 BETTER_THAN_MEAN = (
-    Mistake("the_mean", "Your α is the mean of the queries itself; the task asks for a *larger* first fraction than it has.", ()),
+    Mistake(
+        "the_mean",
+        "For these data your α is the mean of the queries; the task asks for a *larger* first fraction than there.",
+        (),
+    ),
     Mistake(
         "direction_only",
-        "You return a direction; the step along it starts at the mean of the queries, so add the mean.",
+        "If your α is meant as a direction: the step along it starts at the mean of the queries, so add the mean.",
         (),
     ),
     Mistake(
         "least_direction",
-        "You step along the direction in which the keys vary *least*; take the one in which they vary most, the eigenvector "
-        "of the largest eigenvalue (a *column* of what `eigh` or `diagonalize` returns).",
+        "From the mean of the queries your α lies in the direction in which the keys vary *least*; where they vary most is the "
+        "eigenvector of their covariance's largest eigenvalue (`eigh` and `diagonalize` have eigenvectors in *columns*).",
         (),
     ),
     Mistake(
         "query_direction",
-        "You step along the direction in which the *queries* vary most; the first fraction grows where the *keys* vary most.",
+        "From the mean of the queries your α lies in the direction in which the *queries* vary most; the first fraction grows "
+        "in that in which the *keys* vary most.",
+        (),
+    ),
+    Mistake(
+        "along_an_axis",
+        "From the mean of the queries your α lies along an axis, and there these keys vary too little: try other directions "
+        "than the axes, and if you used KᵀK, take the mean of the keys off first.",
         (),
     ),
     Mistake(
         "not_centred",
-        "You step along the direction in which the keys themselves are longest (an eigenvector of KᵀK); take their mean off "
-        "first, as a covariance does.",
+        "From the mean of the queries your α lies in the direction in which the keys *with* their mean are longest (an "
+        "eigenvector of KᵀK); take their mean off first, as a covariance does.",
         (),
     ),
     Mistake(
         "rows_not_columns",
         "Your step has the sign of one entry turned: the eigenvectors are the *columns* of the matrix that `eigh` or "
-        "`diagonalize` returns, and you took a row.",
+        "`diagonalize` returns, not its rows.",
         (),
     ),
     Mistake(
@@ -111,7 +122,8 @@ BETTER_THAN_MEAN = (
     ),
     Mistake(
         "other_mean",
-        "You start at the mean of the *keys*; α belongs to the queries, so start at their mean.",
+        "Your α is the mean of the *keys*, or a step from there in the right direction; α belongs to the queries, so start at "
+        "their mean.",
         (),
     ),
 )
@@ -170,21 +182,13 @@ MEAN_IS_A_MINIMUM = (
         "dimension it always is, and also where queries and keys vary equally in all directions.",
         (),
     ),
-    Mistake(
-        "maximum",
-        "For your data the means are a *maximum*: no α and no β gives more.",
-        (),
-    ),
+    Mistake("maximum", "For your data the means are a *maximum*: no α and no β gives more.", ()),
     Mistake(
         "saddle",
         "For your data the means are a saddle: from there the objective rises in one direction and falls in another.",
         (),
     ),
-    Mistake(
-        "one_fraction_only",
-        "For your data the means minimise one of the two fractions, not both.",
-        (),
-    ),
+    Mistake("one_fraction_only", "For your data the means minimise one of the two fractions, not both.", ()),
 )
 
 SECOND_MINIMISER = (
@@ -276,6 +280,11 @@ REPAIRED_OBJECTIVE = (
         "not_divided",
         "That is the numerator alone; divide it by Σ w².",
         ({"over": "nothing"},),
+    ),
+    Mistake(
+        "one_sum_divided",
+        "Only one of your two sums is divided: put both numerators into one pair of brackets, and divide the whole by Σ w².",
+        ({"above": "rows not divided"}, {"above": "columns not divided"}),
     ),
     Mistake(
         "four_n",

@@ -96,7 +96,8 @@ def larger_than_at_the_mean(inputs, values) -> str:
     d = mean - alpha
     far = dot(d, d)
     if far <= (s + dot(mean, mean)) * near * sp.Rational(1, 10**6):
-        return named("the_mean", f"There the first fraction is {short(r0)}.")
+        both = " The mean of the keys is the same point here." if mean_row(K) == mean else ""
+        return named("the_mean", f"There it is {short(r0)}.{both}")
     gain = dot(d * A, d) / far - r0  # of the keys' variance, the share along the step, over the average share r₀
     if sign(gain, near) > 0:
         return ""
@@ -142,14 +143,15 @@ def _parallel(x, y) -> bool:
 
 
 def step(alpha, Q, K) -> str:
-    """Name the way in which an α was found, from the direction of its step."""
+    """Name what is wrong with an α from where it lies: its line through a mean or through 0."""
     start, other, given = floats(Q).mean(0), floats(K).mean(0), traps(Q, K)
     if tuple(alpha) in EASY:
         return "hard_coded"
     if np.allclose(alpha, other, rtol=1e-9, atol=1e-9) or _parallel(alpha - other, given["other_mean"][1] - other):
         return "other_mean"
-    for name in ("least_direction", "query_direction", "not_centred", "rows_not_columns"):
-        if _parallel(alpha - start, given[name][0] - start):
+    for name in ("least_direction", "query_direction", "along_an_axis", "not_centred", "rows_not_columns"):
+        directions = np.eye(2) if name == "along_an_axis" else [given[name][0] - start]
+        if any(_parallel(alpha - start, direction) for direction in directions):
             return name
     return "direction_only" if any(_parallel(alpha, known) for known in given["direction_only"]) else ""
 

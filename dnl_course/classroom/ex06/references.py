@@ -75,6 +75,8 @@ def repaired_objective(w, *, above="both", half=False, over="energy", closed="")
         "columns": lambda: down,
         "all pairs": lambda: ((w[:, :, None, None] - w[None, None]) ** 2).sum(),
         "square outside": lambda: 0 * energy,
+        "rows not divided": lambda: along * energy + down,
+        "columns not divided": lambda: along + down * energy,
     }[above]()
     below = {
         "energy": lambda: energy,

@@ -219,7 +219,7 @@ TASKS = (
     Task(
         id="06.5",
         title="a second minimiser of F",
-        minutes=9,
+        minutes=12,
         difficulty=2,
         symbolic="whole",
         reference=references.second_minimiser,

@@ -12,6 +12,11 @@ def _forms(identity: str, sentence: str, *forms: str) -> Mistake:
 SOFTMAX_JACOBIAN = (
     _forms("diagonal_only", "You return diag(a); every logit also lowers the other weights, through the sum in the softmax."),
     _forms(
+        "off_diagonal_sign",
+        "Your diagonal is right; beside it the sign is turned: ∂a_i/∂logit_j = −a_i a_j, for a larger logit of one key takes weight "
+        "from the others.",
+    ),
+    _forms(
         "sigmoid_diagonal",
         "You have a_i (1 − a_i) on the diagonal, as for a sigmoid, and 0 elsewhere; in a softmax the weights share one sum, so "
         "∂a_i/∂logit_j = −a_i a_j for i ≠ j.",
@@ -21,8 +26,9 @@ SOFTMAX_JACOBIAN = (
     _forms("one_minus", "You start from the identity; it is diag(a), with the weights themselves on the diagonal."),
     _forms(
         "scalar_product",
-        "You subtract a aᵀ, which is one number for a row a; aᵀ a, the column times the row, is the M × M matrix of all a_i a_j.",
-        "scalar_everywhere", "scalar_on_diagonal",
+        "You subtract a aᵀ, which is one number: a is a row, so `a * a.T` is 1 × 1; `a.T * a`, the column times the row, is the "
+        "M × M matrix of all a_i a_j.",
+        "scalar_everywhere", "scalar_on_diagonal", "scalar_raises",
     ),
     _forms(
         "rows_repeat", "You subtract a itself from every row (or column); it is a_i a_j, the product of two weights.",
@@ -63,6 +69,18 @@ GRAD_PAIRWISE_MUL = (
         "not_centred", "You have U·G/Z; a larger P_il also makes Z_i larger, which takes Σ_j G_ij ω_ij off every G_il.", centre="none",
     ),
     _switches("no_z", "The division by Z_i is missing: ω_il = P_il U_l / Z_i.", gate="U"),
+    _switches("own_key_only", "You have the term j = l only; P_il is in Z_i too, so it moves every ω_ij of the row.", centre="own key"),
+    _switches("plus", "You add Σ_j G_ij ω_ij; it goes off, not on: a larger Z_i makes every ω_ij of the row smaller.", centre="plus"),
+    Mistake(
+        "one_normaliser",
+        "You divide by one sum for all queries; Z_i is the sum of row i, and P_il moves the ω of its own row only.",
+        ({"normaliser": "one"}, {"normaliser": "one, by derivative"}, {"normaliser": "one, in front"}),
+    ),
+    Mistake(
+        "p_in_front",
+        "You multiply by P_il; the factor in front is U_l/Z_i.",
+        ({"gate": "P", "centre": "none"}, {"gate": "P"}),
+    ),
     _switches("plain_mean", "You take off the plain mean of G; the attention weighs it: Σ_j G_ij ω_ij.", centre="mean"),
     _switches("centred_with_p", "You take off Σ_j G_ij P_ij; the weights are those of the attention ω, not of P.", centre="P"),
     _switches("unnormalised_weights", "You take off Σ_j G_ij P_ij U_j; these weights are not divided by Z_i.", centre="product"),
@@ -88,6 +106,12 @@ PAIRWISE_SENSITIVITY = (
     _forms("one_minus_missing", "The factor (1 − weight) is missing: p₁ also stands in the sum below the fraction."),
     _forms("mixed", "Under “mul” you multiply ω₁ by 1 − P₁; both factors belong to the same softmax: ω₁(1 − ω₁)."),
     _forms("product", "Under “mul” you use P₁U₁ as the weight; it is not normalised: ω₁ = P₁U₁/Z."),
+    _forms(
+        "sum_as_softmax",
+        "Under “add” you give (P₁ + U₁)(1 − P₁ − U₁); w(1 − w) holds for the weight of one softmax, and ω₁ is a sum of two.",
+    ),
+    _forms("unary_added", "Under “add” you add U₁(1 − U₁) for the unary map; softmax(u) does not depend on p."),
+    _forms("squared", "You give the square of the weight, w²; the derivative by its own logit is w − w² = w(1 − w)."),
     _forms("p_gate", "Under “mul” you multiply P₁(1 − P₁) by U₁; u also changes the normaliser: use ω = softmax(p + u)."),
 )
 
@@ -97,6 +121,10 @@ PEAK_MASSES = (
     _forms("joint_normaliser", "Under “add” you divide exp(p) + exp(u) by one sum; each of the two is divided by its own sum first."),
     _forms("logits_added_for_add", "Under “add” you add the logits; that is “mul”: add the two softmaxes."),
     _forms("softmax_of_sum", "Under “add” you take a softmax of the summed maps; the sum itself is the answer."),
-    _forms("third_key_forgotten", "The third key is left out; its logits are 0, not its weight: exp(0) = 1."),
+    _forms("third_key_forgotten", "The third key is left out; its logits are 0, not its weight: exp(0) = 1.",
+           "third_key_forgotten", "third_key_dropped"),
+    _forms("third_not_returned", "You return two weights; there are three keys, and the third has a weight too."),
+    _forms("peaks_together", "Both of your peaks are at the same key; p has its a at the first key, u its b at the second: u = (0, b, 0).",
+           "both_first", "both_second"),
     _forms("peaks_swapped", "The peaks are swapped: p has its a at the first key, u its b at the second."),
 )

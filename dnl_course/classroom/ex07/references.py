@@ -15,9 +15,12 @@ def _diag(row):
 def softmax_jacobian(a, *, form="right"):
     """d softmax_i / d logit_j at the softmax value a: diag(a) - a'a."""
     outer, diagonal = a.T * a, _diag(a)
+    if form == "scalar_raises":  # SymPy does not broadcast
+        raise ValueError(f"{diagonal.shape} + (1, 1)")
     return {
         "right": diagonal - outer,
         "diagonal_only": diagonal,
+        "off_diagonal_sign": diagonal + outer - 2 * _diag(a * a),
         "sigmoid_diagonal": diagonal - _diag(a * a),
         "sign": outer - diagonal,
         "plus": diagonal + outer,
@@ -55,13 +58,20 @@ def product_attention(pairwise_map, unary_map, *, form="right"):
     return product / product.sum(1, keepdims=True)
 
 
-def grad_pairwise_mul(G, pairwise_map, unary_map, *, centre="omega", gate="U/Z", times_P=False):
+def grad_pairwise_mul(G, pairwise_map, unary_map, *, centre="omega", gate="U/Z", times_P=False, normaliser="Z"):
     """dL/dP of omega = product_attention: (U_l / Z_i) (G_il - sum_j G_ij omega_ij)."""
     product = pairwise_map * unary_map
     Z = product.sum(1, keepdims=True)  # (N, 1)
-    weights = {"omega": product / Z, "P": pairwise_map, "product": product, "mean": 0 * product + 1 / G.shape[1], "none": 0 * product}
-    centred = G - (G * weights[centre]).sum(1, keepdims=True)
-    gated = centred * {"U/Z": unary_map / Z, "U": 0 * Z + unary_map, "P/Z": pairwise_map / Z}[gate]
+    if normaliser in ("one", "one, by derivative"):
+        Z = 0 * Z + product.sum()
+    weights = {"P": pairwise_map, "product": product, "mean": 0 * product + 1 / G.shape[1], "none": 0 * product,
+               "plus": -product / Z}.get(centre, product / Z)  # fmt: skip
+    seen = G * weights  # (N, M)
+    if centre != "own key":
+        seen = seen.sum() if normaliser == "one, by derivative" else seen.sum(1, keepdims=True)
+    if normaliser == "one, in front":
+        Z = 0 * Z + product.sum()
+    gated = (G - seen) * {"U/Z": unary_map / Z, "U": 0 * Z + unary_map, "P/Z": pairwise_map / Z, "P": pairwise_map}[gate]
     return gated * pairwise_map if times_P else gated
 
 
@@ -85,11 +95,12 @@ def pairwise_sensitivity(p, u, combine, *, form="right"):
     """d omega_1 / d p_1 of one query, for omega = softmax(p + u) or softmax(p) + softmax(u)."""
     P, U, omega = (softmax(x)[0, 0] for x in (p, u, p + u))
     gated = {"right": combine == "mul", "never_gated": False, "always_gated": True}.get(form, combine == "mul")
-    if form == "one_minus_missing":
-        return omega if gated else P
+    if form in ("one_minus_missing", "squared"):
+        weight = omega if gated else P
+        return weight if form == "one_minus_missing" else weight**2
     if gated:
         return {"mixed": omega * (1 - P), "product": P * U * (1 - P * U), "p_gate": P * (1 - P) * U}.get(form, omega * (1 - omega))
-    return P * (1 - P)
+    return {"sum_as_softmax": (P + U) * (1 - P - U), "unary_added": P * (1 - P) + U * (1 - U)}.get(form, P * (1 - P))
 
 
 def peak_masses(a, b, combine, *, form="right"):
@@ -98,7 +109,9 @@ def peak_masses(a, b, combine, *, form="right"):
     p, u = (np.array([row]) for row in ([a, zero, zero], [zero, b, zero]))  # (1, 3)
     if form == "peaks_swapped":
         p, u = (np.array([row]) for row in ([zero, a, zero], [b, zero, zero]))
-    if form == "third_key_forgotten":
+    if form in ("both_first", "both_second"):
+        p, u = (np.array([[x, zero, zero] if form == "both_first" else [zero, x, zero]]) for x in (a, b))
+    if form in ("third_key_forgotten", "third_key_dropped"):
         p, u = p[:, :2], u[:, :2]
     P, U = softmax(p), softmax(u)
     if combine == "mul":
@@ -109,4 +122,4 @@ def peak_masses(a, b, combine, *, form="right"):
                 "softmax_of_sum": softmax(P + U)}.get(form, P + U)  # fmt: skip
     if form == "third_key_forgotten":
         return np.concatenate([made, 0 * made[:, :1]], axis=1)
-    return made
+    return made[:, :2] if form == "third_not_returned" else made

@@ -119,7 +119,7 @@ TASKS = (
         hints=(
             "P_il stands twice in row i of ω: above the fraction of ω_il, and in Z_i, which all ω_ij of the row share.",
             "∂ω_ij/∂P_il = (U_l/Z_i)(δ_jl − ω_ij), δ being 1 for j = l and 0 otherwise. Multiply by G_ij and sum over j.",
-            "(U_l / Z_i)·(G_il − Σ_j G_ij ω_ij), entry by entry. Differentiating Σ G_ij ω_ij with `sp.diff` is right too.",
+            "(U_l / Z_i)·(G_il − Σ_j G_ij ω_ij), entry by entry. `sp.diff` of Σ G_ij ω_ij is right too: symbols of your own for P, then `subs`.",
         ),
     ),
     Task(
@@ -159,7 +159,7 @@ TASKS = (
     Task(
         id="07.6",
         title="two peaks at different places",
-        minutes=12,
+        minutes=8,
         difficulty=2,
         symbolic="points",
         reference=references.peak_masses,
