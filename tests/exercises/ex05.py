@@ -307,9 +307,9 @@ def same_as_number(L1, L2):
     return 1 if same_by_columns(L1, L2) else 0
 
 
-def _numbers_in(n):
+def _numbers_in(numbers):
     def same(L1, L2):
-        at = {s: n for s in L1.free_symbols | L2.free_symbols}
+        at = dict(zip(sorted(L1.free_symbols | L2.free_symbols, key=lambda s: s.name), numbers))
         return same_by_means(L1.subs(at), L2.subs(at))
 
     return same
@@ -331,7 +331,8 @@ SAME_WRONG = {
     "column_constants": [lambda L1, L2: same_by_columns(L1.T, L2.T)],
     "row_and_column": [lambda L1, L2: rows_loop(rows_loop(L1 - L2).T).expand().is_zero_matrix],
     "first_row": [_first_row, lambda L1, L2: same_by_means(L1[:1, :], L2[:1, :])],
-    "one_point": [_numbers_in(1), _numbers_in(0)],
+    "one_point": [_numbers_in([1] * 20), _numbers_in([0] * 20), _numbers_in([7] * 20), _numbers_in(range(1, 21)),
+                  _numbers_in([*sp.primerange(80)])],
     "always_true": [lambda L1, L2: L1.shape == L2.shape, lambda L1, L2: True],
     "always_false": [lambda L1, L2: L1 is L2, lambda L1, L2: (L1 - L2).expand() == 0, lambda L1, L2: 0],
 }  # fmt: skip
@@ -392,6 +393,7 @@ CENTRE_WRONG = {
     "rows_only": [rows_loop, lambda S: S * (sp.eye(S.cols) - sp.ones(S.cols) / S.cols)],
     "columns_only": [lambda S: (sp.eye(S.rows) - sp.ones(S.rows) / S.rows) * S],
     "grand_mean_only": [_centre(0, 0, -1)],
+    "unchanged": [lambda S: S.copy(), lambda S: S.tolist()],
     "projects_onto_means": [lambda S: S - centre_steps(S), lambda S: sp.ones(S.rows) * S * sp.ones(S.cols) / len(S)],
     "means_mixed_up": [lambda S: S - S * sp.ones(S.cols) / S.rows - sp.ones(S.rows) * S / S.cols + sp.ones(*S.shape) * sum(S) / len(S)],
     "sums_not_means": [lambda S: S - S * sp.ones(S.cols) - sp.ones(S.rows) * S + sp.ones(*S.shape) * sum(S) / len(S),
@@ -445,6 +447,9 @@ def logits_symbolic_log_of_a_map(attention):
 
 
 MAP_WRONG = {
+    "unchanged": [lambda A: A, lambda A: sp.Matrix(*A.shape, lambda i, j: A[i, j])],
+    "grand_mean_forgotten": [lambda A: _centre(g=0)(_logs(A)), lambda A: rows_loop(_logs(A)) + rows_loop(_logs(A).T).T - _logs(A)],
+    "printed_sign": [lambda A: _centre(g=-1)(_logs(A))],
     "no_log": [centre_entries],
     "log_only": [_logs, lambda A: [[sp.log(x) for x in row] for row in A.tolist()]],
     "rows_only": [lambda A: rows_loop(_logs(A))],

@@ -39,6 +39,12 @@ def pairwise_loop(q, k):
     return torch.stack(images)
 
 
+def pairwise_keys_first(q, k):
+    """Keys and queries without their means, in this order; both have lost an axis."""
+    k = torch.sub(k, k.mean(1))
+    return _soft((q - q.mean(1)) @ k.mT)
+
+
 def pairwise_single(q, k):
     return _soft(_white(q.float(), k.float()))
 
@@ -171,6 +177,8 @@ WRONG = {
         "over_queries": (_pairwise(_mean, dim=1), _pairwise(_mean, lambda k: k - _mean(k), dim=1)),
         "scaled": (lambda q, k: _soft(_white(q, k) * q.shape[-1] ** -0.5),),
         "sum_taken_out": (_pairwise(lambda q: q.sum(1, keepdim=True)), _pairwise(lambda q: q.sum(1, keepdim=True), lambda k: k - k.sum(1, keepdim=True))),
+        "axis_lost": (_pairwise(lambda q: q.mean(dim=-2)), _pairwise(lambda q: q.mean(1), lambda k: k - k.mean(1)), pairwise_keys_first,
+                      lambda q, k: _soft(_white(q, k - k.mean(1)))),
     },
     "08.2": {
         "key_mean": (lambda q, k: _soft(E("bd,bjd->bj", k.mean(1), k)),),
@@ -182,6 +190,11 @@ WRONG = {
         "query_side": (lambda q, k: _soft(E("bid,bd->bi", q, k.mean(1))),),
         "repeated_rows": (lambda q, k: _soft(E("bd,bjd->bj", q.mean(1), k))[:, None].repeat(1, q.shape[1], 1),),
         "batch_mean": (lambda q, k: _soft(E("d,bjd->bj", q.mean((0, 1)), k)),),
+        "axis_of_one": (lambda q, k: (_mean(q) @ k.mT).softmax(1)[:, 0], lambda q, k: _soft(k @ _mean(q).mT).squeeze(-1)),
+        "batch_as_matrix": (
+            lambda q, k: _soft(torch.matmul(q.sum(1) / q.shape[1], k.transpose(1, 2))),
+            lambda q, k: F.softmax(q.mean(-2) @ k.mT, dim=1), lambda q, k: (k @ q.mean(1)).softmax(dim=1),
+        ),
     },
     "08.3": {
         "not_normalised": (lambda v, m: E("bj,bje->be", m.exp(), v)[:, None], lambda v, m: E("bj,bje->be", m, v)[:, None]),
@@ -193,6 +206,9 @@ WRONG = {
                     lambda v, m: E("bj,bje->be", m.sigmoid(), v)[:, None] / v.shape[1]),
         "over_batch": (lambda v, m: E("bj,bje->be", _soft(m, 0), v)[:, None],),
         "value_softmaxed": (lambda v, m: E("bj,bje->be", m, _soft(v, 1))[:, None], lambda v, m: E("bj,bje->be", _soft(m), _soft(v, 1))[:, None]),
+        "axis_of_one": (lambda v, m: m[:, None].softmax(1) @ v, lambda v, m: (_soft(m[..., None]) * v).sum(1, True)),
+        "batch_as_matrix": (lambda v, m: torch.matmul(_soft(m), v),),
+        "weights_without_axis": (lambda v, m: (v * _soft(m)).sum(-2, keepdim=True),),
     },
     "08.4": {
         "one_softmax": (_dnl(lambda p, m: _soft(p + m)),),
@@ -204,6 +220,21 @@ WRONG = {
         "dnl_dagger": (lambda q, k, v, m: (_soft(_white(q, k)) + _soft((q @ k.mT).mean(1, keepdim=True))) @ v,),
         "pairwise_only": (_dnl(lambda p, m: _soft(p)),),
         "unary_only": (_dnl(lambda p, m: _soft(m) + 0 * p),),
+        "axis_of_one": (_dnl(lambda p, m: _soft(p) + _soft(m, 1)),),
+        "m_without_axis": (
+            lambda q, k, v, m: (_soft(_white(q, k)) + _soft(m)) @ v, lambda q, k, v, m: _soft(_white(q, k)) @ v + _soft(m) @ v,
+            lambda q, k, v, m: (m + _soft(_white(q, k))) @ v, lambda q, k, v, m: _soft(_white(q, k) + m) @ v,
+        ),
+        "m_over_queries": (
+            lambda q, k, v, m: (_soft(_white(q, k)) + _soft(m)[:, :, None]) @ v,
+            lambda q, k, v, m: (m[:, :, None].softmax(1) + _soft(_white(q, k))) @ v,
+            lambda q, k, v, m: (_soft(_white(q, k)) + _soft(m[:, :, None])) @ v,
+        ),
+        "not_summed": (lambda q, k, v, m: _soft(_white(q, k)) @ v + _soft(m)[..., None] * v,),
+        "axis_lost": (
+            lambda q, k, v, m: (_soft((q - q.mean(1)) @ k.mT) + _soft(m)[:, None]) @ v,
+            lambda q, k, v, m: (_soft(m)[:, None] + _soft((q - q.mean(1)) @ (k - k.mean(1)).mT)) @ v,
+        ),
     },
     "08.5": {
         "two_softmaxes": (_dnl(lambda p, m: _soft(p) + _soft(m)),),
@@ -214,15 +245,35 @@ WRONG = {
         "m_over_queries": (lambda q, k, v, m: _soft(_white(q, k) + m[:, :, None]) @ v,),
         "m_subtracted": (_dnl(lambda p, m: _soft(p - m)),),
         "m_left_out": (_dnl(lambda p, m: _soft(p)),),
+        "softmax_of_maps": (_dnl(lambda p, m: _soft(_soft(p) + _soft(m))),),
+        "m_without_axis": (
+            lambda q, k, v, m: _soft(_white(q, k) + m) @ v, lambda q, k, v, m: _soft(m + _white(q, k)) @ v,
+            lambda q, k, v, m: _soft(_white(q, k) + _soft(m)) @ v, lambda q, k, v, m: (_soft(_white(q, k)) + _soft(m)) @ v,
+            lambda q, k, v, m: _soft(_soft(_white(q, k)) + _soft(m)) @ v,
+        ),
+        "axis_lost": (
+            lambda q, k, v, m: _soft((q - q.mean(1)) @ k.mT + m[:, None]) @ v,
+            lambda q, k, v, m: _soft((q - q.mean(1)) @ (k - k.mean(1)).mT + m[:, None]) @ v,
+        ),
     },
     "08.6": {
         "half_width_value": (_count(lambda C, N: N * (3 * C * C // 2 + (C + 1) * N)),),
-        "with_w_z": (_count(lambda C, N: N * (3 * C * C + 3 * C * N // 2 + N)), _count(lambda C, N: N * (2 * C * C + (C + 1) * N))),
+        "with_w_z": (_count(lambda C, N: N * (3 * C * C + 3 * C * N // 2 + N)),),
+        "half_c_per_pair": (
+            _count(lambda C, N: N * (2 * C * C + C * N + N)),
+            _count(lambda C, N: N * (2 * C * C + (C + 1) * N)),
+            _count(lambda C, N: 3 * N * C * C / 2 + 2 * (C / 2) * N * N + N * N + N * (C / 2) * C),
+        ),
+        "w_v_half": (_count(lambda C, N: N * (3 * C * C // 2 + (3 * C // 2 + 1) * N)),),
         "flops_not_macs": (
             lambda C, N, variant: 2 * count_steps(C, N, variant),
             _count(lambda C, N: N * (4 * C * C + 3 * C * N + N), lambda C, N: 2 * C * N + N * N),
         ),
         "no_softmax": (_count(lambda C, N: N * (2 * C * C + 3 * C * N // 2)),),
+        "no_pair_products": (_count(lambda C, N: 2 * C * C * N + N * N),),
+        "sum_twice": (_count(lambda C, N: count_steps(C, N, "nl"), lambda C, N: C * N + 2 * N**2),),
+        "sum_of_rows": (_count(lambda C, N: count_steps(C, N, "nl"), lambda C, N: (C + 1) * N),),
+        "sum_of_outputs": (_count(lambda C, N: count_steps(C, N, "nl"), lambda C, N: 2 * C * N),),
         "no_addition": (_count(lambda C, N: count_steps(C, N, "nl"), lambda C, N: C * N),),
         "no_aggregation": (_count(lambda C, N: N * (2 * C * C + C * N // 2 + N)),),
         "w_m_square": (_count(lambda C, N: count_steps(C, N, "nl"), lambda C, N: N * (C * C + N)),),

@@ -37,9 +37,9 @@ SAME_ATTENTION = (
     ),
     Mistake(
         "one_point",
-        "You put one number in for all symbols; two expressions can agree there and differ elsewhere, so look at the expanded "
+        "You put numbers in for the symbols; two expressions can agree there and differ elsewhere, so look at the expanded "
         "difference, with its symbols.",
-        ({"how": "all ones"}, {"how": "all zeros"}),
+        ({"how": "all ones"}, {"how": "counted"}),
     ),
     Mistake("always_true", "Your function says True for every pair; not all of them have the same attention.", ({"how": "always true"},)),
     Mistake(
@@ -82,6 +82,11 @@ DOUBLE_CENTRE = (
         ({"give": "what is taken off"}, {"give": "grand mean"}),
     ),
     Mistake(
+        "unchanged",
+        "You return S as it came in; take off its row means and its column means, and put back what went off twice.",
+        ({"rows": 0, "columns": 0, "grand": 0},),
+    ),
+    Mistake(
         "means_mixed_up",
         "You divide by the wrong numbers: a row has M = `S.cols` entries, a column has N = `S.rows`.",
         ({"counts": "swapped"},),
@@ -93,7 +98,14 @@ DOUBLE_CENTRE = (
     ),
 )
 
+_said = {mistake.id: mistake.sentence for mistake in DOUBLE_CENTRE}
+
 PAIRWISE_LOGITS_FROM_MAP = (
+    Mistake(
+        "unchanged",
+        "You return the map as it came in; take the logarithm of every weight, and centre that doubly.",
+        ({"take": "nothing", "rows": False, "columns": False},),
+    ),
     Mistake(
         "no_log",
         "You centre the map itself; softmax took exponentials, so take the logarithm of every weight first.",
@@ -114,6 +126,12 @@ PAIRWISE_LOGITS_FROM_MAP = (
         "You take off the column means only; the *row* means, with log Z_i in them, have to go as well.",
         ({"rows": False},),
     ),
+    Mistake(
+        "grand_mean_forgotten",
+        _said["grand_mean_forgotten"],
+        ({"grand": 0},),
+    ),
+    Mistake("printed_sign", _said["printed_sign"], ({"grand": -1},)),
     Mistake(
         "log_after",
         "You centre first and take the logarithm afterwards, of numbers that are 0 on average; the logarithm comes *first*.",

@@ -96,7 +96,7 @@ def same_attention(L1, L2, *, how="right"):
         "row and column": lambda: against_first(expanded - sp.ones(N, 1) * expanded[:1, :]).expand(),
         "first row": lambda: against_first(expanded)[:1, :],
         "all ones": lambda: against_first(expanded).subs({s: 1 for s in expanded.free_symbols}),
-        "all zeros": lambda: against_first(expanded).subs({s: 0 for s in expanded.free_symbols}),
+        "counted": lambda: against_first(expanded).subs({s: n for n, s in enumerate(sorted(expanded.free_symbols, key=str), 2)}),
         "always true": lambda: sp.zeros(1),
         "always false": lambda: sp.ones(1),
     }[how]()
@@ -118,15 +118,17 @@ def double_centre(S, *, rows=1, columns=1, grand=1, counts="right", give="what i
     return S - rows * of_rows - columns * of_columns + grand * mean
 
 
-def pairwise_logits_from_map(attention, *, take="log", rows=True, columns=True, sign=1, base=None, first="nothing"):
+def pairwise_logits_from_map(attention, *, take="log", rows=True, columns=True, grand=1, sign=1, base=None, first="nothing"):
     """The doubly centred logarithm of the map."""
     if first == "columns normalised":
         attention = attention / attention.sum(0, keepdims=True)
     logits = log(attention) if take == "log" else exp(attention) if take == "exp" else attention
     if base:
         logits = logits / np.log(base)
+    mean = logits.mean()
     if rows:
         logits = logits - logits.mean(1, keepdims=True)
     if columns:
         logits = logits - logits.mean(0, keepdims=True)
+    logits = logits if grand == 1 else logits + (grand - 1) * mean
     return sign * (log(logits) if take == "log after" else logits)

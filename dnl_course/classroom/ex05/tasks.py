@@ -92,19 +92,19 @@ def _probes_same(rng):
         (q * k.T, _centred(q) * _centred(k).T + unary),  # pairwise and unary: the same
         (q * k.T, _centred(q) * _centred(k).T),  # pairwise only: not
         (wide, wide + sp.Matrix(2, 3, [c, c, c, c, c, x])),  # the first row alone is constant: not
-        (tall, tall + sp.Matrix(3, 2, [x - x**2, 0, 0, 0, 0, 0])),  # at x = 0 and x = 1 only
+        (tall, tall + sp.Matrix(3, 2, [sp.sin(sp.pi * x), 0, 0, 0, 0, 0])),  # at whole numbers x only
         (wide, 2 * wide),  # not
     ]
     return [Probe({"L1": one, "L2": other}) for one, other in pairs]
 
 
 def _yes_or_no(function, inputs):
-    """Call the function and read True as 1, False as 0; ``is_zero_matrix`` and its like say None where SymPy cannot tell."""
+    """Call the function and read True or False; ``is_zero_matrix`` and its like say None where SymPy cannot tell."""
     value = function(*inputs.values())
     if value is None:
-        return 0
+        return False
     if isinstance(value, (bool, np.bool_, BooleanAtom)) or (isinstance(value, (int, sp.Integer)) and value in (0, 1)):
-        return int(bool(value))
+        return bool(value)
     return type(type(value).__name__, (), {})()  # no answer: all that is said of it is the name of its type
 
 
@@ -129,7 +129,7 @@ TASKS = (
     Task(
         id="05.2",
         title="four terms",
-        minutes=10,
+        minutes=15,
         difficulty=2,
         core=True,
         seminar=True,
@@ -171,7 +171,7 @@ TASKS = (
     Task(
         id="05.4",
         title="the same attention?",
-        minutes=8,
+        minutes=12,
         difficulty=2,
         core=True,
         symbolic="whole",

@@ -13,6 +13,14 @@ def _given(identity: str, sentence: str, *variants: dict) -> Mistake:
     return Mistake(identity, sentence, variants)
 
 
+AXIS_LOST = (
+    "The mean over the positions has lost their axis, (B, D), and cannot be subtracted from all positions; with `keepdim=True` it "
+    "is (B, 1, D)."
+)
+LOST = {"centre": "axis_lost"}, {"centre": "axis_lost", "keys": "none"}, {"keys": "axis_lost"}
+NO_AXIS = "m is (B, M), without an axis for the queries; `m.unsqueeze(1)` is (B, 1, M), the same for all queries."
+ALL_ONE = "All your weights are 1: does the softmax run over an axis of length 1? It runs over the M keys of one image."
+
 PAIRWISE_MAP = (
     _given(
         "query_mean_kept",
@@ -53,6 +61,7 @@ PAIRWISE_MAP = (
     ),
     _given("scaled", "You divide by √D, as a Transformer does; this equation has no scale.", {"scaled": True}),
     _given("sum_taken_out", "You take out the sum over the positions; μ_q is the mean.", {"centre": "sum"}, {"centre": "sum", "keys": "none"}),
+    _given("axis_lost", AXIS_LOST, *LOST),
 )  # fmt: skip
 
 HIDDEN_UNARY_MAP = (
@@ -64,6 +73,12 @@ HIDDEN_UNARY_MAP = (
     _forms("first_query", "You use the first query; the term that all queries share belongs to their mean."),
     _forms("query_side", "You return q_i·μ_k, one number per query; the unary term is about the keys: μ_q·k_j, (B, M)."),
     _forms("repeated_rows", "You repeat the map for every query, (B, N, M); it is the same for all of them: return it once, (B, M)."),
+    _forms("axis_of_one", ALL_ONE),
+    _forms(
+        "batch_as_matrix",
+        "A (B, D) matrix was taken as one image's, so that every image meets the means of all images: `unsqueeze` it first.",
+        "batch_as_matrix", "batch_as_matrix_1", "batch_as_matrix_k",
+    ),
     _forms("batch_mean", "You take the mean over the images too; each image has its own μ_q."),
 )
 
@@ -76,6 +91,12 @@ UNARY_VECTOR = (
     _forms("sigmoid", "You use a sigmoid, which decides for each key alone; the softmax weights sum to 1.", "sigmoid", "sigmoid_mean"),
     _forms("over_batch", "The softmax runs over the images; it runs over the keys of one image (axis 1)."),
     _forms("value_softmaxed", "You take the softmax of the values; m decides how much each value counts.", "value_softmaxed", "both_softmaxed"),
+    _forms("axis_of_one", ALL_ONE),
+    _forms(
+        "batch_as_matrix",
+        "A (B, M) matrix was taken as one image's, so that every image meets the weights of all images: `unsqueeze(1)` it first.",
+    ),
+    _forms("weights_without_axis", "The weights are (B, M), without an axis for the channels of v; `.unsqueeze(2)` makes them (B, M, 1)."),
 )
 
 ATTEND_DNL = (
@@ -88,6 +109,15 @@ ATTEND_DNL = (
     _forms("dnl_dagger", "Your unary term is μ_q·k_j: that is DNL†; DNL takes m."),
     _forms("pairwise_only", "The unary term is missing: add softmax(m)."),
     _forms("unary_only", "The pairwise term is missing: add softmax over the keys of (q_i − μ_q)·(k_j − μ_k)."),
+    _forms("axis_of_one", ALL_ONE.replace("weights", "unary weights").replace("softmax", "softmax of m")),
+    _forms("m_without_axis", NO_AXIS, "m_without_axis", "m_without_axis_logits", "m_without_axis_one_softmax"),
+    _forms(
+        "m_over_queries",
+        "You add the weights of m along the queries; they belong to the keys: `m.unsqueeze(1)` is (B, 1, M).",
+        "m_over_queries", "m_over_queries_ones",
+    ),
+    _forms("not_summed", "You weight the values with softmax(m) and do not add them up; sum over the keys, to one vector per image."),
+    _given("axis_lost", AXIS_LOST, *LOST),
 )
 
 ATTEND_DNL_STAR = (
@@ -99,17 +129,37 @@ ATTEND_DNL_STAR = (
     _forms("m_over_queries", "You add m along the queries, where a softmax over the keys does not see it; m_j belongs to key j."),
     _forms("m_subtracted", "You subtract m; a large m_j is to draw attention to key j: add it."),
     _forms("m_left_out", "m is left out: add it to the whitened logits before the softmax."),
+    _forms("softmax_of_maps", "You take a softmax of the two maps' sum; add the logits, and take one softmax."),
+    _forms("m_without_axis", NO_AXIS, "m_without_axis", "m_without_axis_first", "m_without_axis_maps", "m_without_axis_softmax_of_maps"),
+    _given("axis_lost", AXIS_LOST, *LOST),
 )
 
 MULTIPLY_ADDS = (
     _given("half_width_value", "You count a value of C/2 channels; in this convention it has C, in the projection and in the aggregation.",
            {"value": "half"}),
-    _given("with_w_z", "You count W_z too; this convention has none.", {"w_z": True}, {"w_z": True, "value": "half"}),
+    _given("with_w_z", "You count W_z too; this convention has none.", {"w_z": True}),
+    _given(
+        "half_c_per_pair",
+        "C/2 is missing for each of the N² pairs: either the logits q·k, or half of the values, which have C channels in the weighted "
+        "sum too (and there is no W_z).",
+        {"logits": False},
+    ),
+    _given("w_v_half", "You count W_v from C to C/2 channels; in this convention it leads to C.", {"w_v": "half"}),
     _given("flops_not_macs", "You count a multiplication and an addition as two; a multiply-add counts once.",
            {"twice": "products"}, {"twice": "all"}),
     _given("no_softmax", "The N² entries of the softmax are missing: one each.", {"softmax": False}),
-    _given("no_addition", "The N² entries of the sum of the two maps are missing in “dnl”: one each.", {"addition": False}),
+    _given("no_addition", "The N² entries of the sum of the two maps are missing in “dnl”: one each.", {"addition": "none"}),
+    _given(
+        "sum_twice",
+        "Your “nl” is right; “dnl” has N² too many: the sum of the two maps is 1 per entry, and the second softmax does not count.",
+        {"addition": "twice"},
+    ),
+    _given("sum_of_rows", "You count N for the sum of the two maps; they are added entry by entry, 1 for each of the N².", {"addition": "N"}),
+    _given("sum_of_outputs", "You count C·N for the sum, as if two outputs were added; here the two maps are, 1 for each of the N² entries.",
+           {"addition": "CN"}),
     _given("no_aggregation", "The products of map and values are missing: C for each of the N² entries.", {"aggregation": False}),
+    _given("no_pair_products", "The two N × N products, q·k and weights times values, are missing: C/2 and C for each of the N² entries.",
+           {"logits": False, "aggregation": False}),
     _given("w_m_square", "W_m makes one number of C channels: C multiply-adds per position, not C².", {"mask": "C2"}),
     _given("w_m_left_out", "W_m is missing in “dnl”: C multiply-adds per position.", {"mask": "none"}),
     _given("projections_once", "You count the 1×1 convolutions once; they run at each of the N positions.", {"once": True}),

@@ -21,12 +21,14 @@ def _given(rng, b, n, m, d, e=0, names="qk", decimals=None):
 
 
 def _probes_qk(rng):
-    # the last: N = M, where a lost or exchanged axis raises nothing
-    return [_given(rng, 2, 3, 4, 2, decimals=1), _given(rng, 3, 6, 5, 4), _given(rng, 2, 4, 4, 3)]
+    # N = M, then B = N = M: there a lost or exchanged axis raises nothing, so that its numbers tell which it was
+    return [_given(rng, 2, 3, 4, 2, decimals=1), _given(rng, 3, 6, 5, 4), _given(rng, 2, 4, 4, 3), _given(rng, 3, 3, 3, 4)]
 
 
 def _probes_vm(rng):
-    return [_given(rng, 2, 0, 3, 0, 4, "vm", decimals=1), _given(rng, 3, 0, 6, 0, 2, "vm"), _given(rng, 2, 0, 5, 0, 5, "vm")]
+    # the last: B = M = E
+    return [_given(rng, 2, 0, 3, 0, 4, "vm", decimals=1), _given(rng, 3, 0, 6, 0, 2, "vm"), _given(rng, 2, 0, 5, 0, 5, "vm"),
+            _given(rng, 3, 0, 3, 0, 3, "vm")]
 
 
 def _probes_qkvm(rng):
@@ -34,6 +36,7 @@ def _probes_qkvm(rng):
         _given(rng, 2, 3, 4, 2, 5, "qkvm", decimals=1),
         _given(rng, 3, 6, 5, 4, 2, "qkvm"),
         _given(rng, 2, 4, 4, 3, 6, "qkvm"),
+        _given(rng, 3, 3, 3, 4, 2, "qkvm"),
     ]
 
 
@@ -46,6 +49,15 @@ def _as_number(function, inputs):
     """Call the function; a whole number is one, whatever its type."""
     value = function(*inputs.values())
     return float(value) if isinstance(value, numbers.Number) and not isinstance(value, (bool, complex)) else value
+
+
+def _dnl_more(inputs, values, expected):
+    """08.6: said where no known mistake fits; "nl" of the same sizes comes first, so here it was right."""
+    C, N, variant = inputs.values()
+    if variant != "dnl":
+        return None
+    nl = references.multiply_adds(C, N, "nl")
+    return f"Your “nl” is right here; “dnl” costs C·N + N² = {C * N + N * N} more than it, and yours {float(values[0]) - nl:g} more."
 
 
 TASKS = (
@@ -89,7 +101,7 @@ TASKS = (
     Task(
         id="08.3",
         title="the whole unary branch is one vector",
-        minutes=8,
+        minutes=5,
         difficulty=1,
         tensors=True,
         gradient=("v", "m"),
@@ -106,7 +118,7 @@ TASKS = (
     Task(
         id="08.4",
         title="DNL",
-        minutes=10,
+        minutes=8,
         difficulty=2,
         core=True,
         tensors=True,
@@ -148,6 +160,7 @@ TASKS = (
         drive=_as_number,
         outputs=(("number of multiply-adds", ""),),
         mistakes=mistakes.MULTIPLY_ADDS,
+        explain=_dnl_more,
         hints=(
             "Go through the block in order: three 1×1 convolutions at N positions, N² logits, N² softmax entries, N² weights times values.",
             "One position: C·C/2 for q, C·C/2 for k, C·C for v. One pair: C/2 for the logit, 1 for the softmax, C for the value.",
