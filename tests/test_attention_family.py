@@ -167,6 +167,20 @@ def test_keys_far_from_0_cost_no_digits():
     assert (far - exact).abs().max() < 4e-5 and (near - exact).abs().max() < 4e-6  # what (k + 100).float() itself has lost
 
 
+def test_an_offset_of_the_unary_logits_costs_no_digits():
+    q, k, v, m = drawn(N=200, M=150, D=8)
+    for shift in (0.0, 1024.0):  # float32 still holds m + 1024 to 6e-5
+        far = (m + shift).float()
+        exact = attend(q.float().double(), k.float().double(), v.float().double(), variant="dnl_star", m=far.double())
+        single = attend(q.float(), k.float(), v.float(), variant="dnl_star", m=far)
+        assert (single.double() - exact).abs().max() < 5e-6
+        rows = attention_maps(q.float(), k.float(), variant="dnl_star", m=far).joint @ v.float()
+        assert (rows.double() - exact).abs().max() < 5e-6
+    masked = m.index_fill(1, torch.tensor([3]), -torch.inf)  # minus infinity leaves a key out
+    rows = attention_maps(q, k, variant="dnl_star", m=masked).joint
+    assert rows[:, :, 3].abs().max() == 0 and attend(q, k, v, variant="dnl_star", m=masked).isfinite().all()
+
+
 def test_a10_nothing_unary_is_left_in_the_pairwise_logits():
     q, k, _, _ = drawn()
     logits = pairwise_logits(q, k)
@@ -229,6 +243,8 @@ def test_errors_say_what_is_allowed():
         ({"variant": "nl", "m": m}, "m is given for variant 'nl'; 'dnl' and 'dnl_star' have it. Leave m away."),
         ({"variant": "nl_p", "temperature": 0}, "temperature is 0; allowed is a number above 0"),
         ({"variant": "nl", "temperature": 2}, "'nl' has none"),
+        ({"variant": "nl_p", "scale": 1e300, "temperature": 1e-300}, "too large for float32"),
+        ({"variant": "nl_p", "temperature": 1e-320}, "too large for float32"),
         ({"variant": "dnl", "m": m[:, :2]}, "m has 2 keys"),
         ({"variant": "dnl", "m": m.unsqueeze(2)}, "squeeze"),
         ({"variant": "nl_p", "scale": float("nan")}, "scale is nan"),

@@ -118,6 +118,16 @@ def positive(name: str, value) -> float:
     return value
 
 
+def factor(scale: float, temperature: float) -> float:
+    """Return scale / temperature, or refuse what float32 cannot hold."""
+    largest = torch.finfo(torch.float32).max
+    if abs(scale) > largest * min(temperature, 1.0):
+        raise ValueError(
+            f"scale / temperature is {scale:g} / {temperature:g}, too large for float32; allowed is at most {largest:.2g}."
+        ) from None
+    return scale / temperature
+
+
 def positions(queries, n: int, device: torch.device) -> torch.Tensor | None:
     """Return chosen positions as a tensor (Q,) of int64, or None for all."""
     if queries is None:

@@ -10,7 +10,8 @@ With s = scale, T = temperature, mu_q the mean of the queries, sigma the softmax
     dnl_dagger   sigma(s/T (q_i - mu_q).(k_j - mu_k)) + sigma(s mu_q.k_j)    DNL(dagger): two softmaxes, one key
 
 None holds an N x M array. Softmax does not see the mean of the keys (claim A5); it is taken out all the same, because
-single precision does: with keys of mean 100 and deviation 0.5 the error of nl_p is 40 times smaller.
+single precision does: with queries of mean 0 or 1 and keys of mean 100 and deviation 0.5 the error of nl_p is 40 times
+smaller, or less still.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def attend(q, k, v, *, variant, m=None, scale=1.0, temperature=1.0):
     branch of "dnl" is one vector for all queries (claim E3). "dnl_star" carries m in a channel more: [q, 1].[k, m].
 
     In half precision the centred queries are float32, and so is what follows, up to the result: they are no numbers of
-    half precision, and rounding them would move a logit of 10,000 by 40.
+    half precision, and rounding them would move a logit of 10,000 by 40. What is too large for float16 becomes 65504.
+
+    Torch's fused kernels have no second derivative and no forward mode; inside
+    ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` there are both, at the price of the N x M map.
 
     References
     ----------
@@ -94,10 +98,15 @@ def attend(q, k, v, *, variant, m=None, scale=1.0, temperature=1.0):
         whitened, k = centred(q), centred(k)  # (B, N, D), (B, M, D)
         if variant == "dnl_star":
             ones = whitened.new_ones((*q.shape[:2], 1))
-            q, k = torch.cat([factor * whitened, ones], dim=2), torch.cat([k, m.unsqueeze(2)], dim=2)  # D + 1
+            q, k = torch.cat([factor * whitened, ones], dim=2), torch.cat([k, _near_0(m).unsqueeze(2)], dim=2)  # D + 1
             return core.narrow(core.softmax_attention(q, k, v, 1.0), dtype)
         y = core.softmax_attention(whitened, k, v, factor)  # (B, N, E)
         return core.narrow(y if m is None else y + _one_for_all(m, v), dtype)
+
+
+def _near_0(m):
+    """Take the largest logit out, which a softmax does not see: a large number that all share would cost the others digits."""
+    return m - m.detach().amax(dim=1, keepdim=True)
 
 
 def _one_for_all(logits, v):
@@ -162,7 +171,7 @@ def attention_maps(q, k, *, variant, m=None, scale=1.0, temperature=1.0, queries
             u = m if variant in OWN_UNARY else unary_logits(q, k, scale=scale)  # (B, M)
         pairwise, unary = (None if x is None else torch.softmax(x, dim=-1) for x in (p, u))
         if variant in ("nl", "dnl_star"):
-            joint = torch.softmax(p + u.unsqueeze(1), dim=2)
+            joint = torch.softmax(p + _near_0(u).unsqueeze(1), dim=2)
         elif variant == "nl_u":
             rows = check.positions(queries, q.shape[1], q.device)
             joint = unary.unsqueeze(1).expand(-1, q.shape[1] if rows is None else len(rows), -1)
@@ -186,4 +195,5 @@ def _checked(q, k, v, variant, m, scale, temperature):
     given = [x for x in (q, k, v, m) if x is not None]
     shapes = {"q": "(B, N, D)", "k": "(B, M, D)", **({} if v is None else {"v": "(B, M, E)"}), **({} if m is None else {"m": "(B, M)"})}
     dtype = check.tensors(shapes, *given)
+    check.factor(scale, temperature)
     return dtype, None if m is None else m.to(core.wide(dtype)), scale, scale / temperature

@@ -64,7 +64,7 @@ def pairwise_logits(q, k, *, scale=1.0, temperature=1.0, queries=None):
     tensor([[[ 2.,  1., -3.],
              [-2., -1.,  3.]]])
     """
-    factor = check.number("scale", scale) / check.positive("temperature", temperature)
+    factor = check.factor(check.number("scale", scale), check.positive("temperature", temperature))
     dtype = check.tensors({"q": "(B, N, D)", "k": "(B, M, D)"}, q, k)
     rows = check.positions(queries, q.shape[1], q.device)
     with core.no_autocast(q):
