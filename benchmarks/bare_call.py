@@ -17,6 +17,7 @@ from dnl_course.attention import attend
 
 SEED, D = 0, 64
 SIDE = 2048  # of the matrices that torch.mm multiplies
+MORE_TURNS = 5
 SECONDS = 30  # after that no further turn of one row begins
 
 
@@ -73,7 +74,8 @@ def beside_bare_calls(bench: Bench, lengths: Iterable[int], device: str, dtype: 
     """Print what `attend` adds to the bare call, and their rates: of the fastest turns, which others disturb least."""
     rows = []
     for N, kind in itertools.product(lengths, PASSES):
-        repeats = min(bench.repeats, 5) if N > 8192 else 0
+        # the fastest of a few turns scatters by more than what is measured
+        repeats = min(bench.repeats, 5) if N > 8192 else bench.repeats * MORE_TURNS
         runs = calls(N, kind, device, dtype)
         seconds = bench.seconds(f"attend, N = {N}, {kind}", runs, repeats=repeats, limit=SECONDS)
         attended, bare = seconds["attend"].fastest, min(t.fastest for name, t in seconds.items() if name[:4] == "SDPA")

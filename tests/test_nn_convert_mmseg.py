@@ -257,6 +257,48 @@ def test_a_whole_networks_weights_are_answered_with_the_mend():
     assert from_mmseg(eval(mend, {"state_dict": network})).keys() == from_mmseg(peer).keys()
 
 
+def test_several_blocks_in_a_network_are_all_named():
+    peer, names = in_their_names(), ("auxiliary.dnl", "head.0.dnl", "head.1.dnl")
+    network = {f"{prefix}.{name}": value for prefix in names for name, value in peer.items()}
+    with pytest.raises(ValueError, match=r"below 'auxiliary\.dnl' \(or below 'head\.0\.dnl', 'head\.1\.dnl'\): {") as caught:
+        from_mmseg(network)
+    mend = str(caught.value).partition("): ")[2].rstrip(".")
+    assert from_mmseg(eval(mend, {"state_dict": network})).keys() == from_mmseg(peer).keys()
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model"])
+def test_a_checkpoint_is_answered_with_the_mend(name):
+    peer = in_their_names()
+    checkpoint = {"meta": {"epoch": 3}, "optimizer": {"state": {}}, name: peer}
+    with pytest.raises(TypeError, match=rf'state_dict is a checkpoint.* Use checkpoint\["{name}"\]\.$') as caught:
+        from_mmseg(checkpoint)
+    mend = str(caught.value).partition("Use ")[2].rstrip(".")
+    assert from_mmseg(eval(mend, {"checkpoint": checkpoint})).keys() == from_mmseg(peer).keys()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_other_norms_have_no_counterpart(affine):
+    sentence = "Of the norms only a batch norm with weights and running statistics has a counterpart: norm='batch' here"
+    block = DisentangledBlock(C, preset="mmseg", norm=lambda c: torch.nn.GroupNorm(3, c, affine=affine), zero_init="out")
+    with pytest.raises(ValueError, match=sentence):
+        to_mmseg(block.state_dict())
+    peer = changed(in_their_names(), conv_out__conv__bias=None)
+    peer |= {f"conv_out.gn.{kind}": torch.ones(C) for kind in ("weight", "bias")} if affine else {}
+    with pytest.raises(ValueError, match=sentence):
+        from_mmseg(peer)
+    with pytest.raises(ValueError) as caught:
+        from_mmseg(changed(in_their_names(norm=True), head__weight=torch.ones(2)))
+    assert "Of the norms" not in str(caught.value)
+
+
+def test_what_the_weights_do_not_say():
+    """As the docstring warns: DNL* goes through, and another block comes back."""
+    star = randomised(ours(variant="dnl_star"), torch.float64)
+    block = ours()
+    block.load_state_dict(from_mmseg(to_mmseg(star.state_dict())))
+    assert not close(block(features()), star(features()), 1e-3)
+
+
 @pytest.mark.parametrize(("name", "shape"), [
     ("g.conv.weight", (D, C)),
     ("g.conv.weight", (D, C, 1)),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dnl_course.attention import VARIANTS
 from dnl_course.classroom.counting import counting
@@ -316,6 +317,29 @@ def test_e3_an_instance_norm_right_after_deletes_the_unary_term(variant):
     assert same(plain, plain[..., :1, :1].expand_as(plain)) and float(plain.detach().abs().max()) > 0.1  # one vector everywhere
 
 
+@pytest.mark.parametrize(("norm", "training", "evaluation"), [
+    (lambda c: nn.InstanceNorm2d(c), True, True),
+    (lambda c: nn.InstanceNorm2d(c, affine=True), True, True),
+    (lambda c: nn.InstanceNorm2d(c, track_running_stats=True), True, False),
+    (lambda c: nn.GroupNorm(c, c), True, True),
+    (lambda c: nn.GroupNorm(c, c, affine=False), True, True),
+    (lambda c: nn.GroupNorm(3, c), False, False),
+    (type("InstanceNorm2dOfMine", (nn.Identity,), {}), False, False),
+    (type("Mine", (nn.InstanceNorm2d,), {"forward": lambda self, x: x}), False, False),
+])  # fmt: skip
+def test_explain_looks_at_the_norm_and_not_at_its_name(norm, training, evaluation):
+    x = features(2, C, 5, 3)
+    block, without = (make("block", variant, norm=norm, zero_init=False) for variant in ("dnl", "nl_p"))
+    without.load_state_dict({n: w for n, w in block.state_dict().items() if n != "mask.weight"})
+    text = block.explain()
+    for mode, deleted in ((False, evaluation), (True, training)):
+        assert same(block.train(mode)(x) - x, without.train(mode)(x) - x, 1e-11) == deleted
+    assert ("takes the unary term out again" in text) == training
+    assert (", and in training takes" in text) == ("; in evaluation it takes stored means out" in text)
+    assert (", and in training takes" in text) == (training and not evaluation)
+    assert "takes the unary" not in make("block", "dnl_star", norm=norm, zero_init=False).explain()
+
+
 # at the start
 
 
@@ -399,6 +423,29 @@ def test_is_identity_looks_at_every_number():
     assert not own.is_identity() and not torch.equal(own(x), x)
     assert DisentangledBlock(C, norm=lambda c: nn.InstanceNorm2d(c), zero_init="out").is_identity()
     assert not DisentangledBlock(C, zero_init=False).is_identity()
+
+
+def test_is_identity_knows_that_nothing_follows():
+    block, x = DisentangledBlock(C, norm=lambda c: nn.Identity(), zero_init="out"), features(2, C, 5, 3, dtype=torch.float32)
+    assert block.is_identity() and torch.equal(block(x), x)
+    own = DisentangledBlock(C, norm=type("Mine", (nn.Identity,), {"forward": lambda self, x: x + 1}), zero_init="out")
+    assert not own.is_identity() and not torch.equal(own(x), x)
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("kind", [DisentangledBlock, NonLocalBlock])
+def test_on_the_meta_device_there_is_nothing_to_look_at_yet(kind, norm):
+    with torch.device("meta"):
+        block = kind(C, norm=norm)
+    block.reset_parameters()  # nothing to draw, and no error
+    with pytest.raises(ValueError, match=r"parameters on the meta device.* Use block\.to_empty\(device='cpu'\), then"):
+        block.is_identity()
+    block.to_empty(device="cpu")
+    for value in block.state_dict().values():
+        value.fill_(3)
+    block.reset_parameters()
+    x = features(2, C, 5, 3, dtype=torch.float32)
+    assert block.is_identity() and torch.equal(block(x), x)
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
@@ -531,11 +578,76 @@ def test_wrong_inputs_are_named(x, error, sentence):
         block.attention_maps(torch.ones(2, C, 5, 3), [(5, 0)])
 
 
+SPELT = {"DNL": "dnl", "dnl*": "dnl_star", "DNL*": "dnl_star", "dnl†": "dnl_dagger", "NL_P": "nl_p"}
+
+
+@pytest.mark.parametrize(("own", "given", "refused"), [
+    (torch.float32, torch.float64, True),
+    (torch.float64, torch.float32, True),
+    (torch.float64, torch.float64, False),
+    (torch.float32, torch.bfloat16, False),
+    (torch.bfloat16, torch.float32, False),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [DisentangledBlock, NonLocalBlock])
+def test_autocast_leaves_float64_alone(kind, own, given, refused):
+    block, x = kind(C).to(own), features(2, C, 5, 3, dtype=given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        if refused:
+            names = [str(dtype).removeprefix("torch.") for dtype in (given, own)]
+            with pytest.raises(TypeError, match=rf"x has the dtype {names[0]} and the block {names[1]}. Use x.to\(torch.{names[1]}\)"):
+                block(x)
+        else:
+            assert block(x).shape == x.shape
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's forward mode uses it
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_second_derivatives_and_forward_mode(variant):
+    block, x = make("block", variant), features(1, C, 3, 2).requires_grad_()
+
+    def second():
+        (first,) = torch.autograd.grad(block(x).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), x)
+
+    def forward():
+        return torch.func.jvp(block, (x.detach(),), (torch.ones_like(x),))
+
+    if variant != "nl_u":  # which needs no kernel
+        for run in (second, forward):
+            with pytest.raises(RuntimeError, match="is not implemented|not support"):
+                run()
+    with sdpa_kernel(SDPBackend.MATH):
+        assert torch.autograd.gradgradcheck(block, x, fast_mode=True)
+        forward()
+
+
+def test_an_average_beyond_half_precision_is_its_largest_number():
+    block, kept = make("block", "dnl"), []
+    with torch.no_grad():
+        for name, value in block.state_dict().items():
+            value.fill_(60_000 if name == "value.bias" else 0)
+    block.half().out.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+    block(features(1, C, 3, 2, dtype=torch.float16))  # rows sum to 2: y = 120,000
+    assert torch.equal(kept[0], torch.full_like(kept[0], 65504))
+
+
+def test_maps_of_chosen_queries_can_be_written_into():
+    block, x = make("block", "nl_u"), features(2, C, 5, 3)
+    with torch.no_grad():
+        for queries in ([3], [0, 4, 7]):
+            maps = block.attention_maps(x, queries)
+            unary, joint = maps.unary.clone(), maps.joint.clone()
+            maps.joint[:, 0] = 0
+            assert torch.equal(maps.unary, unary) and torch.equal(maps.joint[:, 1:], joint[:, 1:])
+
+
 @pytest.mark.parametrize(("given", "error", "sentence", "mend"), [
     ({"variant": "dln"}, ValueError, "'nl', 'nl_p', 'nl_u', 'dnl', 'dnl_star', 'dnl_dagger'. Did you mean 'dnl'", {"variant": "dnl"}),
+    *(({"variant": v}, ValueError, f"Did you mean {m!r}", {"variant": m}) for v, m in SPELT.items()),
     ({"preset": "mmsegmentation"}, ValueError, "'block', 'table5', 'mmseg', 'official'", {"preset": "mmseg"}),
     ({"preset": "mmseg", "variant": "nl"}, ValueError, "Use temperature=1", {"temperature": 1}),
     ({"temperature": 2, "variant": "nl_u"}, ValueError, "'nl_u' has none. Use temperature=1", {"temperature": 1}),
+    ({"temperature": 1e-39}, ValueError, "allowed is 1e-30 and more", {"temperature": 0.1}),
     ({"temperature": 0}, ValueError, "temperature is 0; allowed is a finite number above 0", {"temperature": 0.1}),
     ({"temperature": "1"}, TypeError, "temperature is '1'", {"temperature": 1}),
     ({"scale": 0.5}, TypeError, r"scale is 0.5 \(float\); allowed are True and False", {"scale": True}),
@@ -552,6 +664,8 @@ def test_wrong_inputs_are_named(x, error, sentence):
     ({"subsample": "conv-pool"}, ValueError, "Did you mean 'conv_pool'", {"subsample": "conv_pool"}),
     ({"inner_channels": 0}, ValueError, "inner_channels is 0", {"inner_channels": 1}),
     ({"ndim": 4}, ValueError, "ndim is 4; allowed are 1, 2, 3", {"ndim": 3}),
+    ({"ndim": 2.0}, ValueError, "ndim is 2.0; allowed are 1, 2, 3", {"ndim": 2}),
+    ({"ndim": torch.tensor(2)}, ValueError, r"ndim is tensor\(2\); allowed are 1, 2, 3", {"ndim": np.int64(2)}),
 ])  # fmt: skip
 def test_contradictions_are_named_with_the_mend(given, error, sentence, mend):
     with pytest.raises(error, match=sentence):
@@ -589,8 +703,7 @@ def test_explain_prints_what_is_computed(preset, variant, given):
     formula, total = re.fullmatch(r"omega_ij = (.*\)) +each row sums to (.*)", lines[2]).groups()
     q, k, v = block.embeddings(x)
     gate = float(block.gate.detach()) if preset == "official" else None
-    pair = re.escape("(q_i - ") + r"(?:mu_q|mean\(q\))" + re.escape(").(k_j - mu_k)")
-    code = re.sub(pair, lambda found: "white_all" if "mean(q)" in found[0] else "white", formula)
+    code = formula.replace("(q_i - mu_q).(k_j - mu_k)", "white").replace("(q_i - mean(q)).k_j", "white_all")
     for printed, name in (("mu_q.k_j", "hidden"), ("q_i.k_j", "plain"), ("m_j", "own")):
         code = code.replace(printed, name)
     code = re.sub(r"([\d.]+) (\w)", r"\1 * \2", code)
@@ -598,7 +711,8 @@ def test_explain_prints_what_is_computed(preset, variant, given):
     kc = (k - k.mean(1, keepdim=True)).transpose(1, 2)
     known = {
         "softmax_j": lambda logits: logits.softmax(2), "gate": gate, "white": (q - mean) @ kc,
-        "white_all": (q - q.mean((1, 2), keepdim=True)) @ kc, "plain": q @ k.transpose(1, 2), "hidden": mean @ k.transpose(1, 2),
+        "white_all": (q - q.mean((1, 2), keepdim=True)) @ k.transpose(1, 2),
+        "plain": q @ k.transpose(1, 2), "hidden": mean @ k.transpose(1, 2),
         "own": block.unary_logits(x).unsqueeze(1) if variant in OWN else None,
     }  # fmt: skip
     weights = eval(code, {"__builtins__": {}}, known)
@@ -628,6 +742,15 @@ def test_explain_prints_widths_counts_and_the_state(preset, variant):
     assert ("the gate" in about) == ("mean(q)" in text) == (preset == "official")
     with torch.device("meta"):
         assert "without values yet" in DisentangledBlock(C, preset=preset, variant=variant, **options(preset, variant)).explain()
+
+
+@pytest.mark.parametrize(("preset", "variant"), VALID)
+def test_explain_says_what_the_means_are_where_they_occur(preset, variant):
+    lines = make(preset, variant).explain().splitlines()
+    for name in ("mu_q", "mu_k", "mean(q)"):
+        said = [line for line in lines[3:] if line.startswith(name) or f"and {name}: mean" in line]
+        assert bool(said) == (name in lines[2]), (name, said)
+    assert ("mu_k" in lines[2]) == (preset != "official" and variant not in ("nl", "nl_u"))
 
 
 def test_explain_follows_the_gate_and_the_pooling():

@@ -266,6 +266,14 @@ def test_what_the_network_refuses():
         SegmentationNet(50)
     with pytest.raises(TypeError, match=r"backbone \(Identity\) has no attribute channels"):
         SegmentationNet(nn.Identity())
+    for channels in (64, (64,), "64", None):
+        own = nn.Conv2d(3, 64, 1)
+        own.channels = channels
+        with pytest.raises(TypeError, match=r"backbone \(Conv2d\) has no attribute channels, a tuple of two numbers or more"):
+            SegmentationNet(own)
+    own.channels = (64, 64.0)
+    with pytest.raises(TypeError, match=r"backbone.channels\[1\] is 64.0"):
+        SegmentationNet(own)
     with pytest.raises(ValueError, match="block is 'dln'.*'dnl_dagger'. Did you mean 'dnl'"):
         SegmentationNet(backbone, block="dln")
     with pytest.raises(TypeError, match="block is of type type; allowed are None, 'nl'"):
@@ -278,6 +286,29 @@ def test_what_the_network_refuses():
     net = SegmentationNet(backbone, block=nn.Conv2d(16, 8, 1)).eval()
     with pytest.raises(ValueError, match=r"block \(Conv2d\) made \(1, 8, 5, 5\) of \(1, 16, 5, 5\)"):
         net(torch.rand(1, 3, 33, 33))
+
+
+@pytest.mark.parametrize(("returned", "words"), [
+    (lambda x: x, "returned a Tensor; allowed is a tuple or list of two feature maps"),
+    (lambda x: (x,), "returned a tuple of 1; allowed"),
+    (lambda x: {"x3": x, "x4": x}, "returned a dict; allowed"),
+    (lambda x: [x, None], "returned a list of 2; allowed"),
+    (lambda x: None, "returned a NoneType; allowed"),
+])  # fmt: skip
+def test_what_a_backbone_has_to_return(returned, words):
+    class Own(nn.Module):
+        channels = (3, 3)
+        made = staticmethod(returned)
+
+        def forward(self, x):
+            return self.made(x)
+
+    images = torch.rand(2, 3, 33, 33)
+    net = SegmentationNet(Own(), width=4, classes=5).eval()
+    with pytest.raises(TypeError, match=rf"backbone \(Own\) {words}"):
+        net(images)
+    net.backbone.made = lambda x: [x, x]
+    assert net(images).shape == (2, 5, 33, 33)
 
 
 # ------------------------------------------------------------------ Table 5, parameters (claim F5)

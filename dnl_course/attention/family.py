@@ -146,7 +146,8 @@ def attention_maps(q, k, *, variant, m=None, scale=1.0, temperature=1.0, queries
     -------
     AttentionMaps
         ``maps.joint @ v`` is the result of `attend` for these queries. Float32 at least. For "nl" and "dnl_star" the
-        joint map is the product of the other two, each row divided by its sum (claim D1).
+        joint map is the product of the other two, each row divided by its sum (claim D1). That of "nl_u" for all
+        queries is one row in memory, expanded: clone it before you write into it.
 
     Raises
     ------
@@ -175,6 +176,7 @@ def attention_maps(q, k, *, variant, m=None, scale=1.0, temperature=1.0, queries
         elif variant == "nl_u":
             rows = check.positions(queries, q.shape[1], q.device)
             joint = unary.unsqueeze(1).expand(-1, q.shape[1] if rows is None else len(rows), -1)
+            joint = joint if rows is None else joint.clone(memory_format=torch.contiguous_format)  # all: one row
         else:
             joint = pairwise if unary is None else pairwise + unary.unsqueeze(1)
         return AttentionMaps(pairwise, unary, joint)

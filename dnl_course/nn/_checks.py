@@ -17,11 +17,17 @@ UNITS = {1: "sequence", 2: "image", 3: "clip"}
 
 def one_of(name: str, value, allowed: tuple) -> None:
     """Refuse a value that is not in the list, and say what is."""
-    if value not in allowed or isinstance(value, bool):
+    comparable = value is None or isinstance(value, (str, numbers.Integral)) and not isinstance(value, bool)
+    if not comparable or value not in allowed:  # 2.0 == 2, and an array has no truth value
         words = [a for a in allowed if isinstance(a, str)]
-        near = difflib.get_close_matches(value, words) if isinstance(value, str) else []
+        near = difflib.get_close_matches(_spelt(value), words) if isinstance(value, str) else []
         mend = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(repr, allowed))}.{mend}") from None
+
+
+def _spelt(value: str) -> str:
+    """Return a name as it is spelt in code: DNL* of the paper is dnl_star."""
+    return value.lower().replace("*", "_star").replace("\N{DAGGER}", "_dagger")
 
 
 def count(name: str, value) -> int:
@@ -77,7 +83,8 @@ def features(name: str, x, channels: int, ndim: int, weight: torch.Tensor) -> No
             f"{name} is on {x.device} and the block on {weight.device}. Use block.to({str(x.device)!r})."
             + (" In torch.nn.DataParallel hooks keep to one device: use DistributedDataParallel." if several else "")
         ) from None
-    if x.dtype != weight.dtype and not (x.is_floating_point() and _autocast(x.device.type)):
+    cast = torch.float64 not in (x.dtype, weight.dtype) and x.is_floating_point()  # autocast leaves float64 alone
+    if x.dtype != weight.dtype and not (cast and _autocast(x.device.type)):
         given, own = (str(t.dtype).removeprefix("torch.") for t in (x, weight))
         raise TypeError(
             f"{name} has the dtype {given} and the block {own}. Use x.to(torch.{own})"
@@ -87,6 +94,15 @@ def features(name: str, x, channels: int, ndim: int, weight: torch.Tensor) -> No
 
 def _autocast(device_type: str) -> bool:
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
+
+
+def has_values(block: torch.nn.Module) -> None:
+    """Refuse to look at numbers that are not there yet."""
+    if any(p.is_meta for p in (*block.parameters(), *block.buffers())):
+        raise ValueError(
+            "the block has parameters on the meta device, whose values cannot be looked at. Use block.to_empty(device='cpu'), "
+            "then block.reset_parameters() or block.load_state_dict(...)."
+        ) from None
 
 
 def poolable(name: str, x: torch.Tensor, window: tuple[int, ...]) -> None:
@@ -150,6 +166,8 @@ def temperature(value) -> None:
         raise TypeError(f"temperature is {value!r} ({type(value).__name__}); allowed is a number above 0.") from None
     if not 0 < value < float("inf"):
         raise ValueError(f"temperature is {value}; allowed is a finite number above 0.") from None
+    if value < 1e-30:
+        raise ValueError(f"temperature is {value}, and float32 cannot hold what it divides; allowed is 1e-30 and more.") from None
 
 
 def goes_with(variant: str, preset) -> None:

@@ -95,7 +95,11 @@ class NonLocalBlock(nn.Module):
 
     *Half precision.* Weights and input may be float16 or bfloat16, and autocast works. Embeddings are rounded to the
     half type by their convolutions; what follows is finite for logits of 1e4 and close to the exact result *for these
-    embeddings*. In bfloat16 such a logit may itself be off by 40: that is lost before attention begins.
+    embeddings*. In bfloat16 such a logit may itself be off by 40: that is lost before attention begins. Averages y
+    beyond 65504 become 65504 in float16.
+
+    *Derivatives.* Torch's fused kernels, for the two Gaussians, have no second derivative and no forward mode; inside
+    ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` there are both, at the price of the N x M map.
 
     References
     ----------
@@ -133,7 +137,7 @@ class NonLocalBlock(nn.Module):
         self.channels = check.count("channels", channels)
         inner = max(1, self.channels // 2) if inner_channels is None else inner_channels
         self.inner_channels = check.count("inner_channels", inner)
-        self.pairwise, self.ndim, self.subsample = pairwise, ndim, subsample
+        self.pairwise, self.ndim, self.subsample = pairwise, int(ndim), subsample
         self.scale, self.zero_init = check.flag("scale", scale), check.flag("zero_init", zero_init)
         if scale:
             check.scalable(pairwise)
@@ -172,6 +176,7 @@ class NonLocalBlock(nn.Module):
 
     def is_identity(self) -> bool:
         """Say whether z = x for every finite input: W_z and its bias, or the norm's weight and bias, are all 0."""
+        check.has_values(self)  # ValueError on the meta device
         last = self._last()
         if self.norm is not None and len(last) < len(list(self.norm.parameters())):
             return False  # a norm with parameters of its own kind: nobody knows what they add

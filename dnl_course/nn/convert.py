@@ -99,12 +99,20 @@ def _tensors(state_dict) -> dict[str, torch.Tensor]:
         given = dict(state_dict)
     except (TypeError, ValueError):
         given = {"": None}
-    if any(not isinstance(value, torch.Tensor) for value in given.values()):
+    inside = [name for name, value in given.items() if isinstance(name, str) and isinstance(value, dict) and _holds_tensors(value)]
+    if inside:
+        name = "state_dict" if "state_dict" in inside else inside[0]
+        raise TypeError(f'state_dict is a checkpoint, which holds one among others. Use checkpoint["{name}"].') from None
+    if given and not _holds_tensors(given):
         raise TypeError(
             f"state_dict is of type {type(state_dict).__name__} or holds other things than tensors; allowed is what "
             "module.state_dict() returns."
         ) from None
     return given
+
+
+def _holds_tensors(given: dict) -> bool:
+    return bool(given) and all(isinstance(value, torch.Tensor) for value in given.values())
 
 
 def _names(given: dict, *, sub_sample: bool, theirs: bool) -> dict[str, str]:

@@ -43,7 +43,7 @@ def from_mmseg(state_dict) -> dict[str, torch.Tensor]:
     Raises
     ------
     TypeError, ValueError
-        Keys are missing or unknown (all are named), or shapes do not go together.
+        A checkpoint instead of its weights; keys are missing or unknown (all are named), or shapes do not go together.
 
     Examples
     --------
@@ -72,6 +72,8 @@ def to_mmseg(state_dict) -> dict[str, torch.Tensor]:
     state_dict : dict of str to tensor
         ``block.state_dict()`` of a block for images, variant "dnl", preset "mmseg" or "block". For weights of preset
         "block" theirs must be built with ``use_scale=False, temperature=1``: the usual one computes something else with them.
+        Weights of variant "dnl_star", or of a block with ``subsample``, have the same keys and cannot be told apart:
+        theirs computes something else with them.
 
     Returns
     -------
@@ -118,13 +120,13 @@ def _sentence(missing: list[str], unknown: list[str], theirs: bool) -> str:
     words += f"; missing: {', '.join(missing)}" if missing else ""
     words += f"; unknown: {', '.join(unknown[:12])}{', ...' if len(unknown) > 12 else ''}" if unknown else ""
     mask = UNSEEN if theirs else "mask.weight"
-    for name in unknown:
-        prefix, found, _ = name.partition(f".{mask}")
-        if found:
-            return words + (
-                f'. Take the part below {prefix!r}: {{k.removeprefix("{prefix}."): v for k, v in state_dict.items() '
-                f'if k.startswith("{prefix}.")}}.'
-            )
+    prefixes = [name.removesuffix(f".{mask}") for name in unknown if name.endswith(f".{mask}")]
+    if prefixes:
+        one, others = prefixes[0], f" (or below {', '.join(map(repr, prefixes[1:]))})" if prefixes[1:] else ""
+        return words + (
+            f'. Take the part below {one!r}{others}: {{k.removeprefix("{one}."): v for k, v in state_dict.items() '
+            f'if k.startswith("{one}.")}}.'
+        )
     if theirs and "g.0.conv.weight" in unknown:
         return words + ". With sub_sample=True mmsegmentation's block cannot run: its mask is not sub-sampled."
     if theirs and {"concat_project.conv.weight", "theta.conv.weight"} & {*missing, *unknown}:
@@ -133,7 +135,21 @@ def _sentence(missing: list[str], unknown: list[str], theirs: bool) -> str:
         return words + ". Without a mask this is a plain non-local block: dnl_course.nn.from_mmcv."
     if not theirs and mask in missing or "gate" in unknown or "value.bias" in missing:
         return words + ". Allowed is variant 'dnl' with preset 'mmseg' or 'block'."
+    if _other_norm(missing, unknown, theirs):
+        return words + (
+            ". Of the norms only a batch norm with weights and running statistics has a counterpart: norm='batch' here, "
+            "norm_cfg BN or SyncBN there."
+        )
     return words + "."
+
+
+def _other_norm(missing: list[str], unknown: list[str], theirs: bool) -> bool:
+    """Whether W_z is followed by another norm than a batch norm: it has names of its own, or no bias is left."""
+    if missing == ["conv_out.conv.bias" if theirs else "out.bias"]:
+        return True
+    if theirs:
+        return any(name.startswith("conv_out.") and name.split(".")[1] not in ("conv", "bn") for name in unknown)
+    return {"norm.running_mean", "norm.running_var"} <= set(missing) or any(name.startswith("norm.") for name in unknown)
 
 
 def _check(ours: dict, names: dict[str, str]) -> None:

@@ -18,14 +18,13 @@ from dnl_course.attention._core import narrow
 from dnl_course.attention.family import OWN_UNARY
 from dnl_course.nn import _checks as check
 from dnl_course.nn import _official as official
+from dnl_course.nn._norms import all_zero, keeps_zero
 from dnl_course.nn.blocks import CONV, NORM, NonLocalBlock
 from dnl_course.nn.explain import explanation
 from dnl_course.nn.positions import from_positions, to_positions
 from dnl_course.nn.presets import PRESETS
 
 __all__ = ["DisentangledBlock"]
-
-OF_ZERO_THE_BIAS = tuple(f"torch.nn.modules.{name}" for name in ("batchnorm", "instancenorm", "normalization"))
 
 
 class DisentangledBlock(NonLocalBlock):
@@ -98,7 +97,14 @@ class DisentangledBlock(NonLocalBlock):
 
     *Cost.* No N x M map is held: memory grows as B N (C + D), in training too. Time grows as N M D; "nl_u" as N D.
 
-    *Half precision.* As for `NonLocalBlock`; the centred queries, and what follows, are computed in float32.
+    *Half precision.* As for `NonLocalBlock`; the centred queries, and what follows, are computed in float32. Averages
+    y beyond 65504 become 65504 in float16.
+
+    *In a file.* Variant, scale and temperature are not in the weights: where the names agree, as for "dnl" and
+    "dnl_star", a block built with others loads them and computes something else.
+
+    *Derivatives.* Torch's fused kernels have no second derivative and no forward mode; inside
+    ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` there are both, at the price of the N x M map.
 
     References
     ----------
@@ -178,17 +184,18 @@ class DisentangledBlock(NonLocalBlock):
         """Say whether z = x for every x with finite embeddings.
 
         That is: W_z and its bias are 0 and the norm of 0 is 0, or weight and bias of the norm are 0. Without W_z: the
-        value is 0, or "nl_p" has a gate and it is 0.
+        value is 0, or "nl_p" has a gate and it is 0. ValueError on the meta device, where there are no values.
         """
+        check.has_values(self)
         if not self.preset.out:
             closed = self.preset.gate and self.variant == "nl_p" and not bool(self.gate.detach().count_nonzero())
-            return closed or _all_zero(self.value)
+            return closed or all_zero(self.value)
         norm = self.norm
         if norm is None:
-            return _all_zero(self.out)
+            return all_zero(self.out)
         if any(name not in ("weight", "bias") for name, _ in norm.named_parameters()):
             return False  # parameters of its own kind: nobody knows what they add
-        return _all_zero(norm) or (_all_zero(self.out) and _keeps_zero(norm))
+        return all_zero(norm) or (all_zero(self.out) and keeps_zero(norm))
 
     def unary_logits(self, x):
         """Return the logits of the unary term, (B, M): W_m x_j or scale mu_q.k_j; None for "nl_p". x as in ``forward``.
@@ -240,7 +247,8 @@ class DisentangledBlock(NonLocalBlock):
         -------
         dnl_course.attention.AttentionMaps
             pairwise (B, Q, M), unary (B, M), joint (B, Q, M), in float32 at least; a term that the variant does not
-            have is None. With preset "official" the joint map is gate * pairwise + unary.
+            have is None. With preset "official" the joint map is gate * pairwise + unary. That of "nl_u" for all
+            queries is one row in memory, expanded: clone it before you write into it.
 
         Raises
         ------
@@ -278,16 +286,3 @@ class DisentangledBlock(NonLocalBlock):
             f"scale={chosen.scale}, temperature={chosen.temperature!r}, zero_init={chosen.zero_init!r}, "
             f"inner_channels={self.inner_channels}, subsample={self.subsample!r}"
         )
-
-
-def _all_zero(module) -> bool:
-    """Whether a module has a weight, and it and the bias are 0."""
-    parameters = [p for p in (getattr(module, "weight", None), getattr(module, "bias", None)) if p is not None]
-    return bool(parameters) and not any(bool(p.detach().count_nonzero()) for p in parameters)
-
-
-def _keeps_zero(norm) -> bool:
-    """Whether a norm is known to make 0 of 0, in training and evaluation."""
-    added = (getattr(norm, "bias", None), getattr(norm, "running_mean", None))  # evaluation takes the latter out
-    known = type(norm).__module__ in OF_ZERO_THE_BIAS
-    return known and not any(bool(p.detach().count_nonzero()) for p in added if p is not None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dnl_course.nn._norms import takes_out_what_is_the_same_everywhere
+
 __all__ = ["explanation"]
 
 SOURCE = {
@@ -46,7 +48,7 @@ def _weights(block) -> str:
     """Return omega_ij as a formula with the factors that are used."""
     times, hidden_times = ("" if x == 1 else f"{_number(x)} " for x in (block._pairwise_factor(), block._factor()))
     gate = "gate * " if block.preset.gate else ""
-    white = f"{times}(q_i - {'mean(q)' if block.preset.scalar_mean else 'mu_q'}).(k_j - mu_k)"
+    white = f"{times}(q_i - mean(q)).k_j" if block.preset.scalar_mean else f"{times}(q_i - mu_q).(k_j - mu_k)"
     hidden = f"softmax_j({hidden_times}mu_q.k_j)"
     return {
         "nl": f"softmax_j({hidden_times}q_i.k_j)",
@@ -99,7 +101,8 @@ def _differences(block) -> list[str]:
         found.append(f"a bias is added by {', '.join(biased)}")
     if preset.scalar_mean:
         found.append(
-            "one number is taken out of the queries, not mu_q: of the unary term, (mu_q - mean(q)).k_j stays in the pairwise one"
+            "one number is taken out of the queries, not mu_q, their mean channel by channel: of the unary term, "
+            "(mu_q - mean(q)).k_j stays in the pairwise one"
         )
     if preset.gate:
         found.append("a learned number, the gate, multiplies the pairwise term")
@@ -108,8 +111,7 @@ def _differences(block) -> list[str]:
     if preset.temperature != 1:
         found.append(f"the whitened logit is divided by the temperature {_number(preset.temperature)}")
     if block.norm is not None:
-        name = type(block.norm).__name__
-        found.append(f"{name} follows W_z" + _deleted(name, block.variant))
+        found.append(f"{type(block.norm).__name__} follows W_z" + _deleted(block.norm, block.variant))
     if block.subsample:
         found.append("keys, values and unary logits come from a pooled map")
     return found
@@ -119,8 +121,12 @@ def _bias(block, name: str) -> bool:
     return getattr(getattr(block, name), "bias", None) is not None
 
 
-def _deleted(norm: str, variant: str) -> str:
-    """An instance norm takes out what is the same at all positions (claim E3)."""
-    if not norm.startswith("InstanceNorm") or variant not in (*TWO_MAPS, "nl_u"):
+def _deleted(norm, variant: str) -> str:
+    """Say it if the norm takes out what is the same at all positions (claim E3)."""
+    when = takes_out_what_is_the_same_everywhere(norm)
+    if not when or variant not in (*TWO_MAPS, "nl_u"):
         return ""
-    return ", and takes the unary term out again: that is one vector, the same at all positions"
+    words = "takes the unary term out again: that is one vector, the same at all positions"
+    if when == "always":
+        return f", and {words}"
+    return f", and {when} {words}; in evaluation it takes stored means out, and the term stays"

@@ -36,7 +36,7 @@ class SegmentationNet(nn.Module):
     Parameters
     ----------
     backbone : "resnet101", "resnet50" or torch.nn.Module, optional
-        A module returns a tuple of features, the last two of one size, and has an attribute ``channels``, theirs.
+        A module returns a tuple or list of features, the last two of one size; its attribute ``channels`` is theirs.
     block : None, str or torch.nn.Module, optional
         One of `dnl_course.attention.VARIANTS` by name, as a `DisentangledBlock` with preset "table5"; or any block
         (B, C, H, W) -> (B, C, H, W), C = ``width``. None is the baseline.
@@ -56,7 +56,8 @@ class SegmentationNet(nn.Module):
     ------
     TypeError, ValueError
         An unknown name (the valid ones are listed), a number out of its range, a block or backbone that is no module, or
-        a backbone without ``channels``. In ``forward``: a block that changes the shape; other than a batch of pictures.
+        a backbone without ``channels``. In ``forward``: a backbone that returns something else, a block that changes the
+        shape, other than a batch of pictures.
 
     See Also
     --------
@@ -108,7 +109,7 @@ class SegmentationNet(nn.Module):
 
     def forward(self, images):
         """Return logits, (B, 3, H, W) -> (B, classes, H, W); in training a pair, those and the auxiliary ones."""
-        *_, x3, x4 = self.backbone(images)  # (B, channels[-2] | channels[-1], H / 8, W / 8)
+        *_, x3, x4 = _features(self.backbone(images), self.backbone)  # (B, channels[-2] | channels[-1], H / 8, W / 8)
         x = self.before(x4)  # (B, C, H / 8, W / 8)
         y = self.block(x)
         if y.shape != x.shape:
@@ -126,6 +127,16 @@ def _upsampled(logits, images):
     return F.interpolate(logits, size=images.shape[2:], mode="bilinear", align_corners=True)
 
 
+def _features(made, backbone) -> tuple | list:
+    if not isinstance(made, (tuple, list)) or len(made) < 2 or not all(isinstance(x, torch.Tensor) for x in made[-2:]):
+        length = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
+        raise TypeError(
+            f"backbone ({type(backbone).__name__}) returned a {type(made).__name__}{length}; allowed is a tuple or list of "
+            "two feature maps (B, C, H, W) or more, the deepest last."
+        ) from None
+    return made
+
+
 def _backbone(given) -> nn.Module:
     if isinstance(given, str):
         check.one_of("backbone", given, tuple(BACKBONES))
@@ -133,11 +144,14 @@ def _backbone(given) -> nn.Module:
     names = ", ".join(map(repr, BACKBONES))
     if not isinstance(given, nn.Module):
         raise TypeError(f"backbone is of type {type(given).__name__}; allowed are {names} and a torch.nn.Module.") from None
-    if len(getattr(given, "channels", ())) < 2:
+    channels = getattr(given, "channels", None)
+    if not isinstance(channels, (tuple, list)) or len(channels) < 2:
         raise TypeError(
-            f"backbone ({type(given).__name__}) has no attribute channels with two numbers or more. Set it to the channels "
+            f"backbone ({type(given).__name__}) has no attribute channels, a tuple of two numbers or more. Set it to the channels "
             "of the features that the backbone returns."
         ) from None
+    for i, number in enumerate(channels):
+        check.count(f"backbone.channels[{i}]", number)
     return given
 
 
