@@ -239,6 +239,7 @@ def test_errors_say_what_is_allowed():
     q, k, v, m = drawn()
     cases = [
         ({"variant": "dln"}, "'nl', 'nl_p', 'nl_u', 'dnl', 'dnl_star', 'dnl_dagger'"),
+        ({"variant": "DNL*"}, "Did you mean 'dnl_star'?"),
         ({"variant": "dnl"}, "m is missing for variant 'dnl'"),
         ({"variant": "nl", "m": m}, "m is given for variant 'nl'; 'dnl' and 'dnl_star' have it. Leave m away."),
         ({"variant": "nl_p", "temperature": 0}, "temperature is 0; allowed is a number above 0"),

@@ -6,6 +6,7 @@ trace in `torch.export`. The one exception is ``queries``, which are positions a
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import operator
@@ -161,8 +162,16 @@ def positions(queries, n: int, device: torch.device) -> torch.Tensor | None:
     return torch.tensor(chosen, dtype=torch.int64, device=device)
 
 
-def one_of(name: str, value, valid: tuple[str, ...]) -> str:
-    """Return a name if it is one of the valid ones."""
-    if value not in valid:
-        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(repr, valid))}.") from None
-    return value
+def one_of(name: str, value, allowed: tuple) -> None:
+    """Refuse a value that is not in the list, and say what is."""
+    comparable = value is None or isinstance(value, (str, numbers.Integral)) and not isinstance(value, bool)
+    if not comparable or value not in allowed:  # 2.0 == 2, and an array has no truth value
+        words = [a for a in allowed if isinstance(a, str)]
+        near = difflib.get_close_matches(_spelt(value), words) if isinstance(value, str) else []
+        mend = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(repr, allowed))}.{mend}") from None
+
+
+def _spelt(value: str) -> str:
+    """Return a name as it is spelt in code: DNL* of the paper is dnl_star."""
+    return value.lower().replace("*", "_star").replace("\N{DAGGER}", "_dagger")

@@ -5,29 +5,15 @@ Each sentence names the argument, says what was given and what is allowed, and w
 
 from __future__ import annotations
 
-import difflib
 import numbers
 import operator
 
 import torch
 
+from dnl_course.attention._checks import one_of  # noqa: F401  one list of names, one sentence, on both floors
+
 AXES = {1: ("T",), 2: ("H", "W"), 3: ("T", "H", "W")}
 UNITS = {1: "sequence", 2: "image", 3: "clip"}
-
-
-def one_of(name: str, value, allowed: tuple) -> None:
-    """Refuse a value that is not in the list, and say what is."""
-    comparable = value is None or isinstance(value, (str, numbers.Integral)) and not isinstance(value, bool)
-    if not comparable or value not in allowed:  # 2.0 == 2, and an array has no truth value
-        words = [a for a in allowed if isinstance(a, str)]
-        near = difflib.get_close_matches(_spelt(value), words) if isinstance(value, str) else []
-        mend = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(repr, allowed))}.{mend}") from None
-
-
-def _spelt(value: str) -> str:
-    """Return a name as it is spelt in code: DNL* of the paper is dnl_star."""
-    return value.lower().replace("*", "_star").replace("\N{DAGGER}", "_dagger")
 
 
 def count(name: str, value) -> int:

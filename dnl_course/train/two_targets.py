@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from dnl_course.data import regions
 from dnl_course.train import records
 from dnl_course.train.forms import FORMS, WIDTH, Layer, Maps
-from dnl_course.train.two_tasks import _one_thread
+from dnl_course.train.two_tasks import one_thread
 
 __all__ = [
     "FORMS", "TARGETS", "VARIATIONS", "Layer", "Maps", "Run",
@@ -145,7 +145,7 @@ def maps(net: Layer, features: torch.Tensor) -> Maps:
     return net.maps(features)
 
 
-@_one_thread()
+@one_thread()
 @torch.no_grad()
 def error(net: Layer, target: str, n: int = TEST_PICTURES, seed: int = 0, *, noise: float = regions.NOISE) -> float:
     """Return the mean squared error on held-out pictures over the variance of their answers.
@@ -165,7 +165,7 @@ def error(net: Layer, target: str, n: int = TEST_PICTURES, seed: int = 0, *, noi
     return ((net(features, signal) - answers).double().square().mean() / answers.double().var(correction=0)).item()
 
 
-@_one_thread()
+@one_thread()
 @torch.no_grad()
 def clarity(net: Layer, n: int = TEST_PICTURES, seed: int = 0, *, noise: float = regions.NOISE) -> dict:
     """Measure how clearly a layer's maps show the two clues, on held-out pictures.
@@ -193,7 +193,7 @@ def clarity(net: Layer, n: int = TEST_PICTURES, seed: int = 0, *, noise: float =
     }
 
 
-@_one_thread()
+@one_thread()
 def train(
     target: str, form: str, seed: int = 0, *, query_bias: bool = True, width: int = WIDTH, noise: float = regions.NOISE,
     steps: int = STEPS, rate: float = RATE, watch: Sequence[int] = (), progress: bool = False,

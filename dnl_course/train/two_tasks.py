@@ -141,7 +141,7 @@ def shipped(name: str) -> PatchNet:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Several threads are slower for networks this small, far slower where the processors are busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -175,7 +175,7 @@ def one_map_answers(net: PatchNet, images: torch.Tensor) -> torch.Tensor:
     return net.head(x + net.block.out(y))
 
 
-@_one_thread()
+@one_thread()
 @torch.no_grad()
 def measured(net: PatchNet, task: str, n: int = TEST_PICTURES) -> dict:
     """Measure a network on `n` fixed pictures; means over the pictures (and, for effective positions, the queries).
@@ -204,7 +204,7 @@ def measured(net: PatchNet, task: str, n: int = TEST_PICTURES) -> dict:
     }
 
 
-@_one_thread()
+@one_thread()
 def train(
     task: str, seed: int = 0, *, steps: int = STEPS, watch: Sequence[int] = WATCHED, progress: bool = False
 ) -> Run:
